@@ -1,0 +1,191 @@
+//! The compressions around a tar, told apart by content and never by name.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+
+use super::ArchiveError;
+
+/// How an archive is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip, which every tool for App Container Images reads.
+    Gzip,
+    /// bzip2.
+    Bzip2,
+    /// xz.
+    Xz,
+    /// Zstandard, which the specification does not list: only dhow and its kin read it.
+    Zstd,
+}
+
+impl Compression {
+    /// Tells the compression of an archive by its first bytes, six of which are enough.
+    fn detect(start: &[u8]) -> Result<Self, ArchiveError> {
+        const MAGIC: [(&[u8], Compression); 4] = [
+            (&[0x1f, 0x8b], Compression::Gzip),
+            (b"BZh", Compression::Bzip2),
+            (&[0xfd, b'7', b'z', b'X', b'Z', 0], Compression::Xz),
+            (&[0x28, 0xb5, 0x2f, 0xfd], Compression::Zstd),
+        ];
+        if let Some((_, compression)) = MAGIC.iter().find(|(magic, _)| start.starts_with(magic)) {
+            return Ok(*compression);
+        }
+        match start.first() {
+            None => Err(ArchiveError::Truncated),
+            // OpenPGP packets have the top bit set; the five that a message can begin with, in either packet format
+            // (RFC 4880, 4.2), or the armor of one. No tar begins so: its first bytes are an entry's name.
+            Some(0x84 | 0x85 | 0x8c | 0x8d | 0xc1 | 0xc3 | 0xa3 | 0xc8 | 0xd2) => Err(ArchiveError::Encrypted),
+            Some(_) if start.starts_with(b"-----B") => Err(ArchiveError::Encrypted),
+            Some(_) => Ok(Compression::None),
+        }
+    }
+}
+
+/// Reads the tar inside of an archive, whatever its compression.
+pub struct Decompressor<R: Read> {
+    compression: Compression,
+    stream: Stream<R>,
+}
+
+enum Stream<R: Read> {
+    None(BufReader<R>),
+    Gzip(Box<flate2::bufread::MultiGzDecoder<BufReader<R>>>),
+    Bzip2(Box<bzip2::bufread::MultiBzDecoder<BufReader<R>>>),
+    Xz(Box<liblzma::bufread::XzDecoder<BufReader<R>>>),
+    Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<R>>>),
+}
+
+impl<R: Read> Decompressor<R> {
+    /// Looks at the first bytes of an archive and begins to read it.
+    pub fn new(archive: R) -> Result<Self, ArchiveError> {
+        let mut archive = BufReader::with_capacity(128 << 10, archive);
+        let compression = Compression::detect(archive.fill_buf()?)?;
+        let stream = match compression {
+            Compression::None => Stream::None(archive),
+            Compression::Gzip => Stream::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(archive))),
+            Compression::Bzip2 => Stream::Bzip2(Box::new(bzip2::bufread::MultiBzDecoder::new(archive))),
+            Compression::Xz => Stream::Xz(Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(archive))),
+            Compression::Zstd => Stream::Zstd(Box::new(zstd::stream::read::Decoder::with_buffer(archive)?)),
+        };
+        Ok(Self { compression, stream })
+    }
+
+    /// How the archive is compressed.
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+}
+
+impl<R: Read> Read for Decompressor<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.stream {
+            Stream::None(stream) => stream.read(buffer),
+            Stream::Gzip(stream) => stream.read(buffer),
+            Stream::Bzip2(stream) => stream.read(buffer),
+            Stream::Xz(stream) => stream.read(buffer),
+            Stream::Zstd(stream) => stream.read(buffer),
+        }
+    }
+}
+
+/// Compresses a tar into an archive, the same bytes for the same tar.
+pub enum Compressor<W: Write> {
+    /// Nothing is done.
+    None(W),
+    /// gzip without a name or a time in its header.
+    Gzip(Box<flate2::write::GzEncoder<W>>),
+    /// bzip2.
+    Bzip2(Box<bzip2::write::BzEncoder<W>>),
+    /// xz.
+    Xz(Box<liblzma::write::XzEncoder<W>>),
+    /// Zstandard.
+    Zstd(Box<zstd::stream::write::Encoder<'static, W>>),
+}
+
+impl<W: Write> Compressor<W> {
+    /// Begins an archive.
+    pub fn new(compression: Compression, archive: W) -> io::Result<Self> {
+        Ok(match compression {
+            Compression::None => Self::None(archive),
+            Compression::Gzip => Self::Gzip(Box::new(flate2::write::GzEncoder::new(
+                archive,
+                flate2::Compression::default(),
+            ))),
+            Compression::Bzip2 => Self::Bzip2(Box::new(bzip2::write::BzEncoder::new(
+                archive,
+                bzip2::Compression::default(),
+            ))),
+            Compression::Xz => Self::Xz(Box::new(liblzma::write::XzEncoder::new(archive, 6))),
+            Compression::Zstd => Self::Zstd(Box::new(zstd::stream::write::Encoder::new(archive, 9)?)),
+        })
+    }
+
+    /// Ends the archive and gives back what it was written to.
+    pub fn finish(self) -> io::Result<W> {
+        match self {
+            Self::None(archive) => Ok(archive),
+            Self::Gzip(encoder) => encoder.finish(),
+            Self::Bzip2(encoder) => encoder.finish(),
+            Self::Xz(encoder) => encoder.finish(),
+            Self::Zstd(encoder) => encoder.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Compressor<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::None(archive) => archive.write(bytes),
+            Self::Gzip(encoder) => encoder.write(bytes),
+            Self::Bzip2(encoder) => encoder.write(bytes),
+            Self::Xz(encoder) => encoder.write(bytes),
+            Self::Zstd(encoder) => encoder.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::None(archive) => archive.flush(),
+            Self::Gzip(encoder) => encoder.flush(),
+            Self::Bzip2(encoder) => encoder.flush(),
+            Self::Xz(encoder) => encoder.flush(),
+            Self::Zstd(encoder) => encoder.flush(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_compression_is_recognised_by_its_content() {
+        use Compression::{Bzip2, Gzip, None, Xz, Zstd};
+        let tar = vec![b'm'; 10_000];
+        for compression in [None, Gzip, Bzip2, Xz, Zstd] {
+            let mut compressor = Compressor::new(compression, Vec::new()).unwrap();
+            compressor.write_all(&tar).unwrap();
+            let archive = compressor.finish().unwrap();
+            let mut reader = Decompressor::new(archive.as_slice()).unwrap();
+            assert_eq!(reader.compression(), compression);
+            let mut back = Vec::new();
+            reader.read_to_end(&mut back).unwrap();
+            assert_eq!(back, tar);
+        }
+    }
+
+    #[test]
+    fn encrypted_and_empty_files_are_named_for_what_they_are() {
+        assert!(matches!(
+            Decompressor::new(&b"\x8c\x0d\x04\x09"[..]),
+            Err(ArchiveError::Encrypted)
+        ));
+        assert!(matches!(
+            Decompressor::new(&b"-----BEGIN PGP MESSAGE"[..]),
+            Err(ArchiveError::Encrypted)
+        ));
+        assert!(matches!(Decompressor::new(&b""[..]), Err(ArchiveError::Truncated)));
+    }
+}

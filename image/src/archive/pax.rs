@@ -1,0 +1,80 @@
+//! PAX records: `LENGTH KEY=VALUE\n`, the length counting itself (POSIX.1-2017, pax, "Extended Header").
+
+/// Takes the records of an extended header apart; `None` where one is malformed.
+pub(super) fn records(mut bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+    let mut records = Vec::new();
+    // Some writers fill up with NULs.
+    while !bytes.is_empty() && bytes[0] != 0 {
+        let space = bytes.iter().take(20).position(|&byte| byte == b' ')?;
+        let length: usize = std::str::from_utf8(&bytes[..space]).ok()?.parse().ok()?;
+        let record = bytes.get(space + 1..length)?.strip_suffix(b"\n")?;
+        let equals = record.iter().position(|&byte| byte == b'=')?;
+        records.push((&record[..equals], &record[equals + 1..]));
+        bytes = &bytes[length..];
+    }
+    Some(records)
+}
+
+/// Appends one record.
+pub(super) fn push_record(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    let rest = key.len() + value.len() + 3; // a space, an equals sign, a newline
+    let mut length = rest + 1;
+    while length.to_string().len() + rest != length {
+        length = length.to_string().len() + rest;
+    }
+    out.extend_from_slice(format!("{length} ").as_bytes());
+    out.extend_from_slice(key);
+    out.push(b'=');
+    out.extend_from_slice(value);
+    out.push(b'\n');
+}
+
+/// A PAX time, `SECONDS[.FRACTION]`, as seconds and the nanoseconds to add.
+pub(super) fn time(text: &[u8]) -> Option<(i64, u32)> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let seconds: i64 = whole.parse().ok()?;
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let nanoseconds: u32 = digits.parse().ok()?;
+    match (whole.starts_with('-'), nanoseconds) {
+        (true, 1..) => Some((seconds.checked_sub(1)?, 1_000_000_000 - nanoseconds)),
+        _ => Some((seconds, nanoseconds)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn records_round_trip_where_the_length_grows_a_digit() {
+        for size in [0, 1, 88, 89, 90, 91, 92, 985, 986, 987, 5000] {
+            let mut bytes = Vec::new();
+            push_record(&mut bytes, b"path", &vec![b'x'; size]);
+            push_record(&mut bytes, b"b", b"1\n2=3");
+            let back = records(&bytes).unwrap();
+            assert_eq!(back[0], (&b"path"[..], &vec![b'x'; size][..]));
+            assert_eq!(back[1], (&b"b"[..], &b"1\n2=3"[..]));
+        }
+    }
+
+    #[test]
+    fn malformed_records_are_refused() {
+        for bad in ["5 a=", "99 a=b\n", "x a=b\n", "7 a=b\n", "6 a-b\n", "0 a=b\n"] {
+            assert!(records(bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_keep_their_fraction() {
+        assert_eq!(time(b"12.5"), Some((12, 500_000_000)));
+        assert_eq!(time(b"-1.25"), Some((-2, 750_000_000)));
+        assert_eq!(time(b"7"), Some((7, 0)));
+        assert_eq!(time(b"1.0000000019"), Some((1, 1)));
+        assert_eq!(time(b"1.x"), None);
+    }
+}

@@ -1,0 +1,212 @@
+//! References: what a user types to say which image is meant.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use thiserror::Error;
+
+use crate::{
+    image_id::{ImageId, ImageIdError, ImageIdPrefix},
+    label::{Labels, LabelsError},
+    name::{Name, NameError},
+};
+
+/// An image, as a user names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// `example.com/app:1.2.0,os=linux`: to be discovered.
+    Named {
+        /// The image's name.
+        name: Name,
+        /// The labels asked for; `:1.2.0` is the label `version`.
+        labels: Labels,
+    },
+    /// `sha512-…`: an image that the store has.
+    Id(ImageIdPrefix),
+    /// `./app.aci`, `/tmp/app.aci`: an archive on this machine.
+    File(PathBuf),
+    /// `https://example.com/app.aci`: an archive elsewhere.
+    Url(String),
+}
+
+/// Why a text is not a reference.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ReferenceError {
+    /// The name part is no name.
+    #[error("`{text}` is not an image reference")]
+    Name {
+        /// What was given.
+        text: String,
+        /// What is wrong with the name.
+        #[source]
+        source: NameError,
+    },
+    /// It begins like an image ID but is none.
+    #[error("`{text}` is not an image reference")]
+    Id {
+        /// What was given.
+        text: String,
+        /// What is wrong with the ID.
+        #[source]
+        source: ImageIdError,
+    },
+    /// A label is not `name=value`.
+    #[error("`{text}` is not an image reference: the label `{label}` has no `=value`")]
+    LabelWithoutValue {
+        /// What was given.
+        text: String,
+        /// The part without a value.
+        label: String,
+    },
+    /// The labels do not go together.
+    #[error("`{text}` is not an image reference")]
+    Labels {
+        /// What was given.
+        text: String,
+        /// What is wrong with the labels.
+        #[source]
+        source: LabelsError,
+    },
+}
+
+impl Reference {
+    /// A reference to the image with exactly this ID.
+    pub fn from_id(id: &ImageId) -> Self {
+        Self::Id(id.to_string().parse().expect("an image ID is a prefix of itself"))
+    }
+}
+
+impl FromStr for Reference {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        if text.starts_with("sha512-") {
+            return match text.parse() {
+                Ok(prefix) => Ok(Self::Id(prefix)),
+                Err(source) => Err(ReferenceError::Id {
+                    text: text.to_owned(),
+                    source,
+                }),
+            };
+        }
+        if text.contains("://") {
+            return Ok(Self::Url(text.to_owned()));
+        }
+        if text.starts_with(['/', '.']) || text.ends_with(".aci") {
+            return Ok(Self::File(PathBuf::from(text)));
+        }
+        named(text)
+    }
+}
+
+/// `NAME[:VERSION][,LABEL=VALUE]…`
+fn named(text: &str) -> Result<Reference, ReferenceError> {
+    let mut parts = text.split(',');
+    let first = parts.next().unwrap_or_default();
+    let (name, version) = match first.split_once(':') {
+        Some((name, version)) => (name, Some(version)),
+        None => (first, None),
+    };
+    let in_text = |source| ReferenceError::Name {
+        text: text.to_owned(),
+        source,
+    };
+    let in_labels = |source| ReferenceError::Labels {
+        text: text.to_owned(),
+        source,
+    };
+    let without_value = |label: &str| ReferenceError::LabelWithoutValue {
+        text: text.to_owned(),
+        label: label.to_owned(),
+    };
+
+    let name = Name::new(name).map_err(in_text)?;
+    let mut labels = Labels::default();
+    if let Some(version) = version {
+        if version.is_empty() {
+            return Err(without_value("version"));
+        }
+        labels
+            .insert(Name::new("version").expect("`version` is a name"), version)
+            .map_err(in_labels)?;
+    }
+    for part in parts {
+        let (label, value) = part.split_once('=').ok_or_else(|| without_value(part))?;
+        labels
+            .insert(Name::new(label).map_err(in_text)?, value)
+            .map_err(in_labels)?;
+    }
+    Ok(Reference::Named { name, labels })
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named { name, labels } => {
+                write!(f, "{name}")?;
+                if let Some(version) = labels.get("version") {
+                    write!(f, ":{version}")?;
+                }
+                labels
+                    .iter()
+                    .filter(|label| label.name.as_str() != "version")
+                    .try_for_each(|l| write!(f, ",{l}"))
+            }
+            Self::Id(prefix) => write!(f, "{prefix}"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Url(url) => f.write_str(url),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_form_is_told_apart() {
+        let Reference::Named { name, labels } = "example.com/app:1.2.0,os=linux,arch=amd64".parse().unwrap() else {
+            panic!("not a name")
+        };
+        assert_eq!(name.as_str(), "example.com/app");
+        assert_eq!(labels.to_string(), "version=1.2.0,os=linux,arch=amd64");
+        assert!(matches!("./app".parse().unwrap(), Reference::File(_)));
+        assert!(matches!("dir/app.aci".parse().unwrap(), Reference::File(_)));
+        assert!(matches!(
+            "https://example.com/app.aci".parse().unwrap(),
+            Reference::Url(_)
+        ));
+        assert!(matches!("sha512-0123456789ab".parse().unwrap(), Reference::Id(_)));
+    }
+
+    #[test]
+    fn text_comes_back_as_it_was() {
+        for text in [
+            "example.com/app",
+            "example.com/app:1,os=linux",
+            "sha512-0123456789ab",
+            "/tmp/a.aci",
+        ] {
+            assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let message = |text: &str| text.parse::<Reference>().unwrap_err().to_string();
+        assert!(message("example.com/app,os").contains("`os` has no `=value`"));
+        assert!(message("example.com/app:").contains("`version` has no `=value`"));
+        assert!(matches!(
+            "Example.com".parse::<Reference>(),
+            Err(ReferenceError::Name { .. })
+        ));
+        assert!(matches!(
+            "sha512-zz".parse::<Reference>(),
+            Err(ReferenceError::Id { .. })
+        ));
+        assert!(matches!(
+            "a:1,version=2".parse::<Reference>(),
+            Err(ReferenceError::Labels { .. })
+        ));
+    }
+}
