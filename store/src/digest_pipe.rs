@@ -1,0 +1,116 @@
+//! Decompressing an archive on a thread of its own, and taking the SHA-512 of its tar on another, while the caller
+//! reads: the two slowest stages of ingest run beside the third.
+
+use std::{
+    io::{self, Read},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+};
+
+use dhow_image::{ArchiveError, Decompressor, ImageId};
+use sha2::{Digest, Sha512};
+
+/// What is handed from thread to thread. The queues hold at most two megabytes of these.
+const BUFFER: usize = 128 << 10;
+const QUEUE: usize = 8;
+
+/// Runs `consume` on the tar inside of `archive`, and gives its result with the tar's image ID and size.
+///
+/// What `consume` leaves unread is read to the end, so that the digest is of the whole tar.
+pub(crate) fn with_tar<T, E>(
+    archive: impl Read + Send,
+    consume: impl FnOnce(&mut TarPipe) -> Result<T, E>,
+) -> Result<(T, ImageId, u64), E>
+where
+    E: From<ArchiveError>,
+{
+    thread::scope(|scope| {
+        let (to_reader, from_decompressor) = sync_channel(QUEUE);
+        let (to_hasher, for_hasher) = sync_channel::<Buffer>(QUEUE);
+        let decompressor = scope.spawn(move || decompress(archive, &to_reader, &to_hasher));
+        let hasher = scope.spawn(move || {
+            let mut hasher = Sha512::new();
+            let mut size = 0;
+            for buffer in for_hasher {
+                hasher.update(buffer.as_slice());
+                size += buffer.len() as u64;
+            }
+            (ImageId::from_sha512(hasher), size)
+        });
+
+        let mut pipe = TarPipe {
+            buffers: from_decompressor,
+            current: Arc::default(),
+            position: 0,
+        };
+        let result = consume(&mut pipe);
+        let drained = match &result {
+            Ok(_) => io::copy(&mut pipe, &mut io::sink()).map(drop),
+            Err(_) => Ok(()),
+        };
+        // Without a reader the decompressor ends at its next buffer, and with it the hasher.
+        drop(pipe);
+        let decompressed = decompressor.join().expect("decompression does not panic");
+        let (id, size) = hasher.join().expect("hashing does not panic");
+        // What went wrong below explains best what `consume` saw as an early end.
+        decompressed.map_err(E::from)?;
+        let value = result?;
+        drained.map_err(ArchiveError::from)?;
+        Ok((value, id, size))
+    })
+}
+
+type Buffer = Arc<Vec<u8>>;
+
+fn decompress(
+    archive: impl Read,
+    reader: &SyncSender<Buffer>,
+    hasher: &SyncSender<Buffer>,
+) -> Result<(), ArchiveError> {
+    let mut tar = Decompressor::new(archive)?;
+    loop {
+        let mut buffer = vec![0; BUFFER];
+        let mut filled = 0;
+        while filled < BUFFER {
+            match tar.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if filled == 0 {
+            return Ok(());
+        }
+        buffer.truncate(filled);
+        let buffer = Arc::new(buffer);
+        // Whoever no longer listens has failed, and says why itself.
+        if hasher.send(Arc::clone(&buffer)).is_err() || reader.send(buffer).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// The reading end: the bytes of the tar.
+pub(crate) struct TarPipe {
+    buffers: Receiver<Buffer>,
+    current: Buffer,
+    position: usize,
+}
+
+impl Read for TarPipe {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.position == self.current.len() {
+            let Ok(buffer) = self.buffers.recv() else { return Ok(0) };
+            self.current = buffer;
+            self.position = 0;
+        }
+        let read = out.len().min(self.current.len() - self.position);
+        out[..read].copy_from_slice(&self.current[self.position..self.position + read]);
+        self.position += read;
+        Ok(read)
+    }
+}

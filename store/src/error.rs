@@ -1,0 +1,107 @@
+//! What can go wrong in the store.
+
+use std::{io, path::PathBuf};
+
+use dhow_image::{ArchiveError, ImageId, ManifestError, Name};
+use thiserror::Error;
+
+use crate::tree::TreeError;
+
+/// Why the store could not do what was asked.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// A file of the store could not be read or written.
+    #[error("could not access `{path}` in the store")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The directory is a store of a version that this program does not know.
+    #[error(
+        "`{path}` is a store of version `{found}`; this program knows version {}",
+        crate::store::VERSION
+    )]
+    Version {
+        /// The store's directory.
+        path: PathBuf,
+        /// What its `VERSION` says.
+        found: String,
+    },
+    /// The archive is no image.
+    #[error("the archive is not a valid image")]
+    Archive(#[from] ArchiveError),
+    /// No image has this ID.
+    #[error("no image `{id}` is in the store")]
+    NotFound {
+        /// The ID or its beginning.
+        id: String,
+    },
+    /// The beginning of an ID fits several images.
+    #[error("`{prefix}` fits several images: {}", ids.iter().map(ImageId::short).collect::<Vec<_>>().join(", "))]
+    Ambiguous {
+        /// What was given.
+        prefix: String,
+        /// The images that it fits.
+        ids: Vec<ImageId>,
+    },
+    /// An image's file in the store is damaged.
+    #[error("the store is damaged: `{path}` {problem}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An image's manifest in the store is damaged.
+    #[error("the store is damaged: the manifest of `{id}` is not valid")]
+    DamagedManifest {
+        /// The image.
+        id: ImageId,
+        /// What is wrong with it.
+        #[source]
+        source: ManifestError,
+    },
+    /// A dependency of an image is not in the store.
+    #[error("`{name}`, on which `{image}` depends, is not in the store")]
+    MissingDependency {
+        /// The image that depends.
+        image: Name,
+        /// What it depends on.
+        name: Name,
+    },
+    /// Images depend on each other in a circle.
+    #[error("images depend on each other in a circle: {}", chain.iter().map(Name::as_str).collect::<Vec<_>>().join(" → "))]
+    DependencyCycle {
+        /// The names along the circle.
+        chain: Vec<Name>,
+    },
+    /// An image holds what no file system here can.
+    #[error("the root file system of `{id}` cannot be made")]
+    Tree {
+        /// The image.
+        id: ImageId,
+        /// Why.
+        #[source]
+        source: Box<TreeError>,
+    },
+    /// The index is damaged, or another program holds it.
+    #[error("could not use the store's index `{path}`")]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+}
+
+impl StoreError {
+    /// Names the file that an I/O error is about.
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

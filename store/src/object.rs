@@ -1,0 +1,137 @@
+//! Objects: the contents of regular files, each stored once under its SHA-256.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+/// Up to this size a content is held in memory until its digest is known, so that one which is there already is never
+/// written.
+const MAX_HELD: usize = 1 << 20;
+
+/// The name of an object: the SHA-256 of its content.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId(pub(crate) [u8; 32]);
+
+impl ObjectId {
+    /// The digest.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The object's path beneath `objects/`: two hex digits, a slash, and the other 62.
+    pub fn relative_path(&self) -> String {
+        let hex = hex::encode(self.0);
+        format!("{}/{}", &hex[..2], &hex[2..])
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Gathers the objects that the store does not have yet in a directory of its own, from which
+/// [`StagedObjects::put_in_place`] moves them once they are safely on disk.
+pub(crate) struct StagedObjects {
+    objects: PathBuf,
+    staging: PathBuf,
+    new: HashSet<ObjectId>,
+    held: Vec<u8>,
+}
+
+impl StagedObjects {
+    pub(crate) fn new(objects: &Path, staging: &Path) -> Self {
+        Self {
+            objects: objects.to_owned(),
+            staging: staging.to_owned(),
+            new: HashSet::new(),
+            held: vec![0; MAX_HELD],
+        }
+    }
+
+    /// Takes in what `content` gives, which must be exactly `size` bytes.
+    pub(crate) fn add(&mut self, size: u64, content: impl Read) -> io::Result<ObjectId> {
+        match usize::try_from(size) {
+            Ok(size) if size <= MAX_HELD => self.add_small(size, content),
+            _ => self.add_large(size, content),
+        }
+    }
+
+    fn add_small(&mut self, size: usize, mut content: impl Read) -> io::Result<ObjectId> {
+        content.read_exact(&mut self.held[..size])?;
+        let id = ObjectId(Sha256::digest(&self.held[..size]).into());
+        if !self.has(&id) {
+            create(&self.staged(&id))?.write_all(&self.held[..size])?;
+            self.new.insert(id);
+        }
+        Ok(id)
+    }
+
+    fn add_large(&mut self, size: u64, mut content: impl Read) -> io::Result<ObjectId> {
+        let unnamed = self.staging.join("unnamed");
+        let mut file = create(&unnamed)?;
+        let mut hasher = Sha256::new();
+        let mut left = size;
+        while left > 0 {
+            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(self.held.len());
+            let read = content.read(&mut self.held[..wanted])?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            hasher.update(&self.held[..read]);
+            file.write_all(&self.held[..read])?;
+            left -= read as u64;
+        }
+        let id = ObjectId(hasher.finalize().into());
+        if self.has(&id) {
+            fs::remove_file(&unnamed)?;
+        } else {
+            fs::rename(&unnamed, self.staged(&id))?;
+            self.new.insert(id);
+        }
+        Ok(id)
+    }
+
+    /// Moves the objects to where the store looks for them. A process that died here leaves whole objects that no
+    /// image names.
+    pub(crate) fn put_in_place(&self) -> io::Result<()> {
+        for id in &self.new {
+            let (staged, place) = (self.staged(id), self.objects.join(id.relative_path()));
+            match fs::rename(&staged, &place) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    fs::create_dir_all(place.parent().expect("an object lies in a directory"))?;
+                    fs::rename(&staged, &place)?;
+                }
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    fn has(&self, id: &ObjectId) -> bool {
+        self.new.contains(id) || self.objects.join(id.relative_path()).exists()
+    }
+
+    fn staged(&self, id: &ObjectId) -> PathBuf {
+        self.staging.join(id.to_string())
+    }
+}
+
+/// A new file that is never written again.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o444).open(path)
+}

@@ -1,0 +1,161 @@
+//! Taking an archive in: one pass over the stream, and nothing to be seen before [`StagedImage::commit`].
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Read, Write},
+    path::PathBuf,
+    time::SystemTime,
+};
+
+use dhow_image::{ArchiveError, EntryKind, ImageId, ImageManifest, TarReader};
+use tempfile::TempDir;
+
+use crate::{
+    digest_pipe::with_tar,
+    error::StoreError,
+    image_dir::{MANIFEST, PROVENANCE, RECIPE},
+    index::ImageRecord,
+    object::StagedObjects,
+    recipe::{RecipeEnd, RecipeWriter},
+    store::Store,
+};
+
+/// An image that has been read whole and checked, and that nobody sees yet. Dropped, it leaves nothing.
+pub struct StagedImage<'store> {
+    store: &'store Store,
+    directory: TempDir,
+    objects: StagedObjects,
+    id: ImageId,
+    manifest: ImageManifest,
+    tar_size: u64,
+}
+
+impl Store {
+    /// Reads an archive, compressed or not, into a staging directory: its objects that are not in the store yet, its
+    /// recipe and its manifest.
+    pub fn stage(&self, archive: impl Read + Send) -> Result<StagedImage<'_>, StoreError> {
+        let tmp = self.tmp_dir();
+        let directory = tempfile::Builder::new()
+            .prefix("stage-")
+            .tempdir_in(&tmp)
+            .map_err(StoreError::io(&tmp))?;
+        let objects_dir = directory.path().join("objects");
+        fs::create_dir_all(directory.path().join("image")).map_err(StoreError::io(directory.path()))?;
+        fs::create_dir_all(&objects_dir).map_err(StoreError::io(directory.path()))?;
+        let mut objects = StagedObjects::new(&self.objects_dir(), &objects_dir);
+
+        let path = image_file(&directory, RECIPE);
+        let file = File::create_new(&path).map_err(StoreError::io(&path))?;
+        let mut recipe = RecipeWriter::new(BufWriter::new(file)).map_err(StoreError::io(&path))?;
+        let (json, id, tar_size) = with_tar(archive, |tar| {
+            read_entries(&mut TarReader::new(tar), &mut objects, &mut recipe, &path)
+        })?;
+        let finished = recipe
+            .finish(RecipeEnd { id, tar_size })
+            .and_then(|mut file| file.flush());
+        finished.map_err(StoreError::io(&path))?;
+
+        let manifest = ImageManifest::from_json(&json).map_err(ArchiveError::from)?;
+        let path = image_file(&directory, MANIFEST);
+        fs::write(&path, &json).map_err(StoreError::io(&path))?;
+        Ok(StagedImage {
+            store: self,
+            directory,
+            objects,
+            id,
+            manifest,
+            tar_size,
+        })
+    }
+}
+
+/// Reads every entry: contents into objects, all else into the recipe. Gives back the manifest's JSON.
+fn read_entries(
+    tar: &mut TarReader<impl Read>,
+    objects: &mut StagedObjects,
+    recipe: &mut RecipeWriter<impl Write>,
+    recipe_path: &std::path::Path,
+) -> Result<Vec<u8>, StoreError> {
+    let mut json = Vec::new();
+    loop {
+        let entry = tar.next_entry()?;
+        let mut framing = tar.take_framing();
+        let Some(entry) = entry else {
+            recipe.framing(&framing).map_err(StoreError::io(recipe_path))?;
+            return Ok(json);
+        };
+        if let EntryKind::Manifest { .. } = entry.kind {
+            json = tar.read_content_to_end()?;
+            framing.extend_from_slice(&json);
+        }
+        recipe.framing(&framing).map_err(StoreError::io(recipe_path))?;
+        if let EntryKind::File { size: size @ 1.. } = entry.kind {
+            let mut content = Content { tar, error: None };
+            let added = objects.add(size, &mut content);
+            let id = match (added, content.error) {
+                (_, Some(error)) => return Err(error.into()),
+                (added, None) => added.map_err(StoreError::io("tmp"))?,
+            };
+            recipe.object(&id, size).map_err(StoreError::io(recipe_path))?;
+        }
+    }
+}
+
+/// The content of an entry as a reader. It keeps the archive's error, so that it is not taken for the disk's.
+struct Content<'a, R> {
+    tar: &'a mut TarReader<R>,
+    error: Option<ArchiveError>,
+}
+
+impl<R: Read> Read for Content<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.tar.read_content(buffer).map_err(|error| {
+            self.error = Some(error);
+            io::ErrorKind::InvalidData.into()
+        })
+    }
+}
+
+impl StagedImage<'_> {
+    /// The image ID, taken of every byte of the tar.
+    pub fn id(&self) -> &ImageId {
+        &self.id
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &ImageManifest {
+        &self.manifest
+    }
+
+    /// Makes the image visible, whole, with the record of where it came from and why it was believed.
+    ///
+    /// An image that is in the store already stays as it is, its provenance too.
+    pub fn commit(self, provenance: &serde_json::Value) -> Result<ImageId, StoreError> {
+        let path = image_file(&self.directory, PROVENANCE);
+        let json = serde_json::to_vec_pretty(provenance).expect("a JSON value can be written as JSON");
+        fs::write(&path, json).map_err(StoreError::io(&path))?;
+
+        // All of it is on disk before any of it has its name; the journal keeps the renames in their order.
+        self.store.sync()?;
+        let objects = self.store.objects_dir();
+        self.objects.put_in_place().map_err(StoreError::io(objects))?;
+        let place = self.store.images_dir().join(self.id.to_string());
+        match fs::rename(self.directory.path().join("image"), &place) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            Err(source) => return Err(StoreError::Io { path: place, source }),
+        }
+        self.store.index()?.insert(&ImageRecord {
+            id: self.id,
+            name: self.manifest.name.clone(),
+            labels: self.manifest.labels.clone(),
+            tar_size: self.tar_size,
+            imported_at: SystemTime::now(),
+        })?;
+        Ok(self.id)
+    }
+}
+
+fn image_file(directory: &TempDir, name: &str) -> PathBuf {
+    directory.path().join("image").join(name)
+}

@@ -1,0 +1,336 @@
+//! The store as its callers see it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use dhow_image::{BuildOptions, Compression, Dependency, ImageId, ImageManifest, Name, build};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::{Store, StoreError};
+
+/// A store and a place to build images in.
+struct World {
+    directory: TempDir,
+    store: Store,
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        Self { directory, store }
+    }
+
+    /// A root file system with these files.
+    fn rootfs(&self, files: &[(&str, &[u8])]) -> PathBuf {
+        let rootfs = tempfile::Builder::new().tempdir_in(&self.directory).unwrap().keep();
+        for (path, content) in files {
+            let path = rootfs.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        rootfs
+    }
+
+    /// The archive of an image, and its tar.
+    fn archive(&self, manifest: &ImageManifest, rootfs: &Path) -> (Vec<u8>, Vec<u8>) {
+        let packed = |compression| {
+            let mut archive = Vec::new();
+            let options = BuildOptions {
+                compression,
+                source_date_epoch: Some(1_000_000),
+                owner: None,
+            };
+            build(manifest, rootfs, &options, &mut archive).unwrap();
+            archive
+        };
+        (packed(Compression::Gzip), packed(Compression::None))
+    }
+
+    fn add(&self, manifest: &ImageManifest, files: &[(&str, &[u8])]) -> ImageId {
+        let (archive, _) = self.archive(manifest, &self.rootfs(files));
+        self.store
+            .stage(archive.as_slice())
+            .unwrap()
+            .commit(&json!({"test": true}))
+            .unwrap()
+    }
+
+    fn objects(&self) -> usize {
+        let objects = fs::read_dir(self.store.objects_dir()).unwrap();
+        objects
+            .map(|fan| fs::read_dir(fan.unwrap().path()).unwrap().count())
+            .sum()
+    }
+}
+
+fn manifest(name: &str) -> ImageManifest {
+    ImageManifest::new(Name::new(name).unwrap())
+}
+
+/// Every file of the image's root file system, as the checkout has it.
+fn rendered(world: &World, id: &ImageId) -> BTreeMap<String, Vec<u8>> {
+    let layers = crate::render::layers(&world.store, id).unwrap();
+    let tree = crate::render::render(&world.store, &layers).unwrap();
+    let directory = TempDir::new().unwrap();
+    let objects = world.store.objects_dir();
+    crate::checkout::check_out(&tree, directory.path(), &objects, crate::checkout::Contents::Copied).unwrap();
+    let mut files = BTreeMap::new();
+    for visit in tree.iter() {
+        let path = String::from_utf8(visit.path).unwrap();
+        let file = directory.path().join(&path);
+        if file.is_file() {
+            files.insert(path, fs::read(file).unwrap());
+        }
+    }
+    files
+}
+
+#[test]
+fn an_image_comes_back_bit_for_bit() {
+    let world = World::new();
+    let rootfs = world.rootfs(&[
+        ("bin/a", b"small"),
+        ("big", &vec![7; 3 << 20]),
+        ("empty", b""),
+        ("same", b"small"),
+    ]);
+    fs::hard_link(rootfs.join("bin/a"), rootfs.join("linked")).unwrap();
+    std::os::unix::fs::symlink("bin/a", rootfs.join("soft")).unwrap();
+    let (archive, tar) = world.archive(&manifest("example.com/a"), &rootfs);
+
+    let id = world
+        .store
+        .stage(archive.as_slice())
+        .unwrap()
+        .commit(&json!({"from": "here"}))
+        .unwrap();
+    assert_eq!(world.objects(), 2, "`small` is stored once, the empty file not at all");
+    let mut exported = Vec::new();
+    world.store.export(&id).unwrap().read_to_end(&mut exported).unwrap();
+    assert_eq!(exported, tar);
+    assert_eq!(world.store.provenance(&id).unwrap(), json!({"from": "here"}));
+    assert_eq!(world.store.manifest(&id).unwrap(), manifest("example.com/a"));
+}
+
+#[test]
+fn what_is_not_committed_was_never_there() {
+    let world = World::new();
+    let (archive, _) = world.archive(&manifest("example.com/a"), &world.rootfs(&[("a", b"content")]));
+    let staged = world.store.stage(archive.as_slice()).unwrap();
+    let id = *staged.id();
+    assert!(!world.store.contains(&id));
+    drop(staged);
+    for length in [0, 10, archive.len() / 2, archive.len() - 1] {
+        assert!(
+            matches!(world.store.stage(&archive[..length]), Err(StoreError::Archive(_))),
+            "{length}"
+        );
+    }
+    assert_eq!(world.objects(), 0);
+    assert!(world.store.images().unwrap().is_empty());
+    assert_eq!(fs::read_dir(world.store.tmp_dir()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_second_image_shares_what_it_can() {
+    let world = World::new();
+    world.add(&manifest("example.com/a"), &[("x", b"shared"), ("y", b"one")]);
+    world.add(&manifest("example.com/b"), &[("z/w", b"shared"), ("y", b"two")]);
+    assert_eq!(world.objects(), 3);
+    let names: Vec<_> = world
+        .store
+        .images()
+        .unwrap()
+        .into_iter()
+        .map(|image| image.name.to_string())
+        .collect();
+    assert_eq!(names, ["example.com/a", "example.com/b"]);
+}
+
+#[test]
+fn a_damaged_object_is_not_given_out_as_whole() {
+    let world = World::new();
+    let id = world.add(&manifest("example.com/a"), &[("x", b"content")]);
+    let fan = fs::read_dir(world.store.objects_dir())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let object = fs::read_dir(fan).unwrap().next().unwrap().unwrap().path();
+    fs::set_permissions(&object, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&object, b"c0ntent").unwrap();
+    let error = world
+        .store
+        .export(&id)
+        .unwrap()
+        .read_to_end(&mut Vec::new())
+        .unwrap_err();
+    assert!(error.to_string().contains("was rebuilt as"), "{error}");
+}
+
+#[test]
+fn the_index_is_made_anew_from_the_files() {
+    let World { directory, store } = World::new();
+    let world = World { directory, store };
+    let id = world.add(&manifest("example.com/a"), &[("x", b"content")]);
+    let before = world.store.images().unwrap();
+    let World { directory, store } = world;
+    drop(store);
+    for damage in ["", "this is no database, however long it is"] {
+        let index = directory.path().join("store/index.db");
+        match damage {
+            "" => fs::remove_file(&index).unwrap(),
+            _ => fs::write(&index, damage.repeat(100)).unwrap(),
+        }
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let after = store.images().unwrap();
+        assert_eq!(
+            (after[0].id, &after[0].name, after[0].tar_size),
+            (id, &before[0].name, before[0].tar_size)
+        );
+    }
+}
+
+#[test]
+fn prefixes_and_labels_find_images() {
+    let world = World::new();
+    let mut versioned = manifest("example.com/a");
+    versioned.labels.insert(Name::new("version").unwrap(), "1").unwrap();
+    let id = world.add(&versioned, &[("x", b"content")]);
+    assert_eq!(world.store.resolve(&id.short().parse().unwrap()).unwrap(), id);
+    let absent = "sha512-000000000000".parse().unwrap();
+    assert!(matches!(world.store.resolve(&absent), Err(StoreError::NotFound { .. })));
+    let name = Name::new("example.com/a").unwrap();
+    assert_eq!(world.store.find(&name, &versioned.labels).unwrap(), Some(id));
+    let mut other = dhow_image::Labels::default();
+    other.insert(Name::new("version").unwrap(), "2").unwrap();
+    assert_eq!(world.store.find(&name, &other).unwrap(), None);
+}
+
+fn depends_on(mut image: ImageManifest, names: &[&str]) -> ImageManifest {
+    for name in names {
+        let dependency: Dependency = serde_json::from_value(json!({ "imageName": name })).unwrap();
+        image.dependencies.push(dependency);
+    }
+    image
+}
+
+#[test]
+fn later_dependencies_and_the_image_itself_override() {
+    // The example of ace.md: A → [B, C], C → [D]: the order is B, D, C, A.
+    let world = World::new();
+    world.add(
+        &manifest("b"),
+        &[("b", b"b"), ("bd", b"b"), ("bc", b"b"), ("all", b"b")],
+    );
+    world.add(&manifest("d"), &[("bd", b"d"), ("cd", b"d"), ("all", b"d")]);
+    world.add(
+        &depends_on(manifest("c"), &["d"]),
+        &[("cd", b"c"), ("bc", b"c"), ("all", b"c")],
+    );
+    let a = world.add(&depends_on(manifest("a"), &["b", "c"]), &[("all", b"a")]);
+    let files: Vec<_> = rendered(&world, &a)
+        .into_iter()
+        .map(|(path, content)| (path, content[0] as char))
+        .collect();
+    let expected = [("all", 'a'), ("b", 'b'), ("bc", 'c'), ("bd", 'd'), ("cd", 'c')];
+    assert_eq!(files, expected.map(|(path, content)| (path.to_owned(), content)));
+}
+
+#[test]
+fn whitelists_of_image_and_ancestors_both_count() {
+    let world = World::new();
+    let mut base = manifest("base");
+    base.path_whitelist = vec!["/etc/kept".into(), "/etc/dropped-above".into()];
+    world.add(
+        &base,
+        &[
+            ("etc/kept", b"1"),
+            ("etc/dropped-above", b"2"),
+            ("etc/dropped-here", b"3"),
+        ],
+    );
+    let mut app = depends_on(manifest("app"), &["base"]);
+    app.path_whitelist = vec!["/etc/kept".into(), "/bin/app".into()];
+    let id = world.add(&app, &[("bin/app", b"4"), ("etc/dropped-here", b"5")]);
+    let paths: Vec<_> = rendered(&world, &id).into_keys().collect();
+    assert_eq!(paths, ["bin/app", "etc/kept"]);
+}
+
+#[test]
+fn missing_and_circular_dependencies_are_named() {
+    let world = World::new();
+    let a = world.add(&depends_on(manifest("a"), &["b"]), &[]);
+    let missing = world.store.rootfs(&a).unwrap_err().to_string();
+    assert_eq!(missing, "`b`, on which `a` depends, is not in the store");
+    world.add(&depends_on(manifest("b"), &["a"]), &[]);
+    let circle = world.store.rootfs(&a).unwrap_err().to_string();
+    assert_eq!(circle, "images depend on each other in a circle: a → b → a");
+}
+
+#[test]
+fn every_way_of_rendering_mounts_the_same_files() {
+    let world = World::new();
+    let rootfs = world.rootfs(&[("bin/tool", b"#!/bin/sh\n"), ("etc/conf", b"x=1\n"), ("empty", b"")]);
+    fs::set_permissions(rootfs.join("bin/tool"), fs::Permissions::from_mode(0o4755)).unwrap();
+    let (archive, _) = world.archive(&manifest("example.com/a"), &rootfs);
+    let id = world
+        .store
+        .stage(archive.as_slice())
+        .unwrap()
+        .commit(&json!(null))
+        .unwrap();
+    let ways = crate::rootfs::every_way(&world.store, &id);
+    assert_eq!(ways.len(), 3);
+    // In a thread with a mount namespace of its own, the mounts go when it does.
+    std::thread::scope(|scope| {
+        let outcome = scope.spawn(|| {
+            use nix::{
+                mount::{MsFlags, mount},
+                sched::{CloneFlags, unshare},
+            };
+            unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).unwrap();
+            let none = None::<&str>;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+            for (number, rootfs) in ways.iter().enumerate() {
+                let at = |name: &str| {
+                    let path = world.directory.path().join(format!("{name}{number}"));
+                    fs::create_dir(&path).unwrap();
+                    path
+                };
+                let (target, upper, work, read_only) = (at("target"), at("upper"), at("work"), at("read-only"));
+                rootfs.mount(&target, Some(&upper), Some(&work)).unwrap();
+                let way = rootfs.describe();
+                assert_eq!(fs::read(target.join("etc/conf")).unwrap(), b"x=1\n", "{way}");
+                assert_eq!(
+                    fs::metadata(target.join("bin/tool")).unwrap().mode() & 0o7777,
+                    0o4755,
+                    "{way}"
+                );
+                assert_eq!(
+                    fs::metadata(target.join("bin/tool")).unwrap().mtime(),
+                    1_000_000,
+                    "{way}"
+                );
+                fs::write(target.join("etc/conf"), b"changed").unwrap();
+                fs::remove_file(target.join("empty")).unwrap();
+                rootfs.mount(&read_only, None, None).unwrap();
+                assert_eq!(
+                    fs::read(read_only.join("etc/conf")).unwrap(),
+                    b"x=1\n",
+                    "{way}: the store is as it was"
+                );
+                assert!(fs::write(read_only.join("etc/conf"), b"no").is_err(), "{way}");
+            }
+        });
+        outcome.join().unwrap();
+    });
+}
