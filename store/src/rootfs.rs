@@ -12,12 +12,18 @@
 use std::{
     fmt, fs,
     io::{self, BufWriter, Write},
-    os::fd::AsFd,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::{PermissionsExt, chown},
+    },
     path::{Path, PathBuf},
 };
 
 use dhow_image::ImageId;
-use nix::mount::{MsFlags, mount};
+use nix::{
+    mount::{MsFlags, mount},
+    unistd::geteuid,
+};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -126,6 +132,11 @@ impl Rootfs {
         self.way.to_string()
     }
 
+    /// Whether this is the fastest of the ways.
+    pub fn is_fastest(&self) -> bool {
+        self.way == Way::Composefs
+    }
+
     /// Mounts the root file system at `target`, in the mount namespace of the caller. What is written goes to `upper`,
     /// beside which `work` is for the kernel's own use; without an upper directory it is read-only.
     pub fn mount(&self, target: &Path, upper: Option<&Path>, work: Option<&Path>) -> io::Result<()> {
@@ -141,10 +152,11 @@ impl Rootfs {
             .map_err(io::Error::other)
     }
 
-    fn mounted(&self, upper: Option<Upper<'_>>) -> Result<std::os::fd::OwnedFd, TreeError> {
+    fn mounted(&self, upper: Option<Upper<'_>>) -> Result<OwnedFd, TreeError> {
         match self.way {
             Way::Composefs => {
                 let metadata = mount_erofs(&self.tree)?;
+                give_root(metadata.as_fd(), upper)?;
                 Overlay {
                     metadata: metadata.as_fd(),
                     objects: Some(&self.objects),
@@ -158,6 +170,7 @@ impl Rootfs {
                     detail: String::new(),
                     source,
                 })?;
+                give_root(directory.as_fd(), upper)?;
                 let objects = (self.way == Way::Stubs).then_some(self.objects.as_path());
                 Overlay {
                     metadata: directory.as_fd(),
@@ -186,7 +199,7 @@ impl Way {
     fn could_work(self) -> bool {
         let is_new_enough = kernel_version().is_some_and(|version| version >= (6, 16));
         match self {
-            Self::Composefs => is_new_enough && nix::unistd::geteuid().is_root(),
+            Self::Composefs => is_new_enough && geteuid().is_root(),
             Self::Stubs => is_new_enough,
             Self::Checkout => true,
         }
@@ -197,6 +210,25 @@ fn kernel_version() -> Option<(u32, u32)> {
     let uname = nix::sys::utsname::uname().ok()?;
     let mut parts = uname.release().to_str()?.split(['.', '-']);
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// Gives an upper directory the owner and mode of the root below it: what overlayfs shows of the root is the upper's.
+fn give_root(lower: BorrowedFd<'_>, upper: Option<Upper<'_>>) -> Result<(), TreeError> {
+    let Some(Upper { directory, .. }) = upper else {
+        return Ok(());
+    };
+    let give = || -> io::Result<()> {
+        let root = nix::sys::stat::fstat(lower)?;
+        if geteuid().is_root() {
+            chown(directory, Some(root.st_uid), Some(root.st_gid))?;
+        }
+        fs::set_permissions(directory, fs::Permissions::from_mode(root.st_mode & 0o7777))
+    };
+    give().map_err(|source| TreeError::Mount {
+        action: format!("prepare the upper directory `{}`", directory.display()),
+        detail: String::new(),
+        source,
+    })
 }
 
 fn bind_read_only(source: &Path, target: &Path) -> io::Result<()> {

@@ -281,6 +281,7 @@ fn every_way_of_rendering_mounts_the_same_files() {
     let world = World::new();
     let rootfs = world.rootfs(&[("bin/tool", b"#!/bin/sh\n"), ("etc/conf", b"x=1\n"), ("empty", b"")]);
     fs::set_permissions(rootfs.join("bin/tool"), fs::Permissions::from_mode(0o4755)).unwrap();
+    fs::set_permissions(&rootfs, fs::Permissions::from_mode(0o2751)).unwrap();
     let (archive, _) = world.archive(&manifest("example.com/a"), &rootfs);
     let id = world
         .store
@@ -309,6 +310,7 @@ fn every_way_of_rendering_mounts_the_same_files() {
                 let (target, upper, work, read_only) = (at("target"), at("upper"), at("work"), at("read-only"));
                 rootfs.mount(&target, Some(&upper), Some(&work)).unwrap();
                 let way = rootfs.describe();
+                assert_eq!(fs::metadata(&target).unwrap().mode() & 0o7777, 0o2751, "{way}");
                 assert_eq!(fs::read(target.join("etc/conf")).unwrap(), b"x=1\n", "{way}");
                 assert_eq!(
                     fs::metadata(target.join("bin/tool")).unwrap().mode() & 0o7777,
