@@ -1,0 +1,34 @@
+//! Discovery: from a name to the places where its archive, its signature and its keys lie (appc spec, discovery.md).
+//!
+//! A name such as `example.com/app` is asked for at `https://example.com/app?ac-discovery=1`, then at the parent
+//! paths, until a page has meta tags that speak of it. This crate reads and writes those tags, fills in their URL
+//! templates and decides which page to ask for next. It never opens a connection: a [`PageSource`] does.
+//!
+//! ```text
+//!   PageTags ──to_html──► page ──read_tags──► MetaTag ──Template──► Endpoint ┐
+//!                          ▲                                                 ├─► Discovery, with its Trace
+//!   Request ──discover──► PageSource (walks to the parent path)   pubkeys ───┘
+//!      │
+//!      └──check── the manifest that was fetched in the end
+//! ```
+//!
+//! Nothing here is to be trusted: a page says where to look, and a signature whether it was the right place.
+//! It may use `dhow-image`, and `dhow-trust` for the signed catalog.
+
+mod discover;
+mod error;
+mod page;
+mod request;
+mod scheme;
+mod tags;
+mod template;
+mod trace;
+
+pub use discover::{Discovery, Endpoint, Options, PageAnswer, PageSource, discover, discover_pubkeys};
+pub use error::Error;
+pub use page::PageTags;
+pub use request::{Mismatch, Request, host_labels};
+pub use scheme::Scheme;
+pub use tags::{MAX_PAGE, MetaTag, PageError, TagError, TagKind, read_tags};
+pub use template::{Template, TemplateError};
+pub use trace::{Answer, Decision, Step, TagStep, Trace, Use};
