@@ -1,0 +1,115 @@
+//! Which version is the latest.
+
+use std::cmp::Ordering;
+
+use semver::Version;
+
+use crate::Record;
+
+/// The highest version among `records`: by semantic versioning where both are such versions, else the one published
+/// later. A pre-release is the latest only where there is nothing else.
+pub(crate) fn highest<'a>(records: impl IntoIterator<Item = &'a Record>) -> Option<&'a Record> {
+    let mut records: Vec<_> = records.into_iter().collect();
+    sort(&mut records);
+    records.into_iter().next()
+}
+
+/// Sorts records, latest first.
+pub(crate) fn sort(records: &mut [&Record]) {
+    // The order between a semantic version and another is that of time, which could contradict that of versions:
+    // first the latest of each kind is found, and the kinds are put in order by these.
+    let newest_of = |kind: Kind| records.iter().filter(|r| kind_of(r) == kind).map(|r| r.published).max();
+    let semantic_first = newest_of(Kind::Semantic) >= newest_of(Kind::Other);
+    let rank = |record: &Record| match kind_of(record) {
+        Kind::Semantic => (false, !semantic_first),
+        Kind::Other => (false, semantic_first),
+        Kind::PreRelease => (true, false),
+    };
+    records.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| within_kind(b, a)));
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Semantic,
+    PreRelease,
+    Other,
+}
+
+fn kind_of(record: &Record) -> Kind {
+    match Version::parse(record.version()) {
+        Ok(version) if version.pre.is_empty() => Kind::Semantic,
+        Ok(_) => Kind::PreRelease,
+        Err(_) => Kind::Other,
+    }
+}
+
+fn within_kind(a: &Record, b: &Record) -> Ordering {
+    let by_version = match (Version::parse(a.version()), Version::parse(b.version())) {
+        (Ok(a), Ok(b)) => a.cmp(&b),
+        _ => Ordering::Equal,
+    };
+    by_version
+        .then_with(|| a.published.cmp(&b.published))
+        .then_with(|| a.version().cmp(b.version()))
+        .then_with(|| b.platform().cmp(&a.platform()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use chrono::{DateTime, TimeDelta};
+    use dhow_image::{ImageId, Labels, Name};
+
+    use super::*;
+    use crate::FileFacts;
+
+    fn sorted(published_in_order: &[&str]) -> Vec<String> {
+        let records: Vec<_> = published_in_order
+            .iter()
+            .zip(0..)
+            .map(|(version, day)| {
+                let mut labels = Labels::default();
+                labels.insert(Name::new("version").unwrap(), *version).unwrap();
+                let facts = FileFacts {
+                    size: 0,
+                    sha256: String::new(),
+                };
+                Record {
+                    name: Name::new("example.com/app").unwrap(),
+                    labels,
+                    id: ImageId::from_bytes([0; 64]),
+                    tar_size: 0,
+                    archive: facts.clone(),
+                    signature: facts,
+                    signers: Vec::new(),
+                    published: DateTime::UNIX_EPOCH + TimeDelta::days(day),
+                    annotations: Vec::new(),
+                }
+            })
+            .collect();
+        let mut refs: Vec<_> = records.iter().collect();
+        sort(&mut refs);
+        assert_eq!(
+            highest(&records).map(Record::version),
+            refs.first().map(|record| record.version())
+        );
+        refs.into_iter().map(|record| record.version().to_owned()).collect()
+    }
+
+    #[test]
+    fn versions_go_by_number_and_other_texts_by_time() {
+        assert_eq!(sorted(&["1.10.0", "1.9.0", "1.2.0"]), ["1.10.0", "1.9.0", "1.2.0"]);
+        assert_eq!(sorted(&["zesty", "artful", "bionic"]), ["bionic", "artful", "zesty"]);
+        assert_eq!(sorted(&["2.0.0", "nightly", "1.0.0"]), ["2.0.0", "1.0.0", "nightly"]);
+        assert_eq!(sorted(&["2.0.0", "1.0.0", "nightly"]), ["nightly", "2.0.0", "1.0.0"]);
+    }
+
+    #[test]
+    fn a_pre_release_is_the_latest_only_when_alone() {
+        assert_eq!(
+            sorted(&["1.0.0", "2.0.0-rc.2", "2.0.0-rc.10"]),
+            ["1.0.0", "2.0.0-rc.10", "2.0.0-rc.2"]
+        );
+        assert_eq!(sorted(&["0.1.0-beta"]), ["0.1.0-beta"]);
+    }
+}

@@ -1,0 +1,34 @@
+//! A site: what a publisher puts on a web server, a mirror serves and a bundle carries.
+//!
+//! [`Site::publish`] writes an archive, its signature, its publisher's keys and the pages by which it is discovered
+//! into a directory or any other `object_store`. What it writes needs nothing of the server but to serve files, so
+//! that nginx, GitHub Pages or a bucket can host it as it is. [`Files`] is the reading side, which a mirror serves.
+//!
+//! ```text
+//!   Publication ──check──► pubkeys.gpg ──► archive, signature, Record ──► latest copies ──► pages
+//!                                                                │                            ▲
+//!                                                                └── all that they are made from
+//!   Layout: names → paths and URLs          Files: the store beneath, directory or bucket
+//! ```
+//!
+//! It may use `dhow-image`, `dhow-trust`, `dhow-discovery` and `dhow-store`; never `dhow-fetchers`.
+
+mod base_url;
+mod candidate;
+mod error;
+mod files;
+mod keys;
+mod latest;
+mod layout;
+mod page;
+mod publish;
+mod record;
+mod site;
+
+pub use base_url::BaseUrl;
+pub use error::Error;
+pub use files::{Files, content_type};
+pub use layout::Layout;
+pub use publish::{OnConflict, Publication, Published};
+pub use record::{FileFacts, Record};
+pub use site::Site;

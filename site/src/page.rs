@@ -1,0 +1,299 @@
+//! [`Page`]: what clients and people find at a name.
+
+use std::fmt::Write as _;
+
+use dhow_discovery::PageTags;
+use dhow_image::Name;
+
+use crate::{Layout, Record, latest, record::RecordSigner};
+
+const STYLE: &str = include_str!("page.css");
+
+/// All that a page tells. Two equal ones make the same HTML.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Page {
+    /// Whose page it is; `None` for the first page of a site whose base URL is no name.
+    pub(crate) name: Option<Name>,
+    /// The versions of exactly this name.
+    pub(crate) records: Vec<Record>,
+    /// The names one path segment longer.
+    pub(crate) children: Vec<Name>,
+    /// On the first page, the hosts of names that are not under the base.
+    pub(crate) hosts: Vec<Name>,
+}
+
+impl Page {
+    /// HTML with the tags of discovery first, readable without script or style.
+    pub(crate) fn to_html(&self, layout: &Layout) -> String {
+        let title = self.name.as_ref().map_or(layout.base().host(), Name::as_str);
+        let mut html = String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
+        if let Some(name) = &self.name {
+            html.push_str(self.tags(name, layout).to_html().trim_end());
+            html.push('\n');
+        }
+        html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
+        write(
+            &mut html,
+            format_args!(
+                "<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
+                escape(title)
+            ),
+        );
+        self.write_parents(&mut html, layout);
+        write(&mut html, format_args!("<main>\n<h1>{}</h1>\n", escape(title)));
+        let mut records: Vec<_> = self.records.iter().collect();
+        latest::sort(&mut records);
+        if let (Some(name), Some(newest)) = (&self.name, records.first()) {
+            html.push_str("<p class=\"soft\">An App Container image.</p>\n");
+            write_facts(&mut html, newest);
+            write_commands(&mut html, name);
+            write_versions(&mut html, &records, layout);
+            write_signers(&mut html, &records, layout.base().link(layout.keys(name).as_ref()));
+        } else {
+            html.push_str("<p class=\"soft\">App Container images are published here.</p>\n");
+        }
+        write_names(&mut html, "Names below", &self.children, layout);
+        write_names(&mut html, "Mirrored names", &self.hosts, layout);
+        html.push_str(
+            "</main>\n<footer>The addresses of images and keys stand in this page for programs, by App Container \
+             Image Discovery.</footer>\n</body>\n</html>\n",
+        );
+        html
+    }
+
+    /// The tags name the endpoints of the images that are here, the most specific first, since some clients use
+    /// only the first. A page without images speaks for those below it, which may be of any kind.
+    fn tags(&self, name: &Name, layout: &Layout) -> PageTags {
+        let shapes: [&[&str]; 3] = [&["os", "arch"], &["os"], &[]];
+        let is_used = |shape: &&&[&str]| match self.records.as_slice() {
+            [] => shape.len() != 1,
+            records => records
+                .iter()
+                .any(|r| r.platform().iter().flatten().count() == shape.len()),
+        };
+        PageTags {
+            prefix: name.clone(),
+            templates: shapes
+                .iter()
+                .filter(is_used)
+                .map(|shape| layout.template(shape))
+                .collect(),
+            pubkeys: Some(layout.base().join(layout.keys(name).as_ref())),
+            catalog: None,
+        }
+    }
+
+    fn write_parents(&self, html: &mut String, layout: &Layout) {
+        let Some(parent) = self.name.as_ref().and_then(Name::parent) else {
+            return;
+        };
+        let mut parents = if layout.base().name() == self.name.as_ref() {
+            Vec::new()
+        } else {
+            let own = self.name.as_ref().is_some_and(|name| layout.is_own(name));
+            parent
+                .walk()
+                .take_while(|parent| !own || layout.is_own(parent))
+                .collect()
+        };
+        parents.reverse();
+        if parents.is_empty() {
+            return;
+        }
+        html.push_str("<nav aria-label=\"Parent names\">");
+        for (index, parent) in parents.iter().enumerate() {
+            let text = if index == 0 {
+                parent.as_str()
+            } else {
+                parent.as_str().rsplit('/').next().unwrap_or_default()
+            };
+            write(
+                html,
+                format_args!(
+                    "<a href=\"{}\">{}</a> / ",
+                    escape(&layout.page_link(parent)),
+                    escape(text)
+                ),
+            );
+        }
+        html.push_str("</nav>\n");
+    }
+}
+
+/// What the newest image's manifest says for people.
+fn write_facts(html: &mut String, newest: &Record) {
+    if newest.annotations.is_empty() {
+        return;
+    }
+    html.push_str("<dl>\n");
+    for annotation in &newest.annotations {
+        let value = escape(&annotation.value);
+        let label = capitalized(annotation.name.as_str());
+        // Only what is plainly a web address becomes a link: `javascript:` is one to some.
+        let is_link = ["https://", "http://"]
+            .iter()
+            .any(|scheme| annotation.value.starts_with(scheme));
+        if is_link {
+            write(
+                html,
+                format_args!("<dt>{label}</dt><dd><a href=\"{value}\">{value}</a></dd>\n"),
+            );
+        } else {
+            write(html, format_args!("<dt>{label}</dt><dd>{value}</dd>\n"));
+        }
+    }
+    html.push_str("</dl>\n");
+}
+
+fn write_commands(html: &mut String, name: &Name) {
+    write(
+        html,
+        format_args!(
+            "<h2>Get it</h2>\n<p>Trust its publisher once, after comparing the fingerprints below with what the \
+             publisher says elsewhere; then fetch it, or run it.</p>\n<pre><code>dhow trust add --prefix {name}\ndhow \
+             fetch {name}\ndhow run {name}</code></pre>\n",
+            name = escape(name.as_str())
+        ),
+    );
+}
+
+fn write_versions(html: &mut String, records: &[&Record], layout: &Layout) {
+    html.push_str(
+        "<h2>Versions</h2>\n<table>\n<thead><tr><th scope=\"col\">Version</th><th scope=\"col\">Platform</th><th \
+         scope=\"col\">Size</th><th scope=\"col\">Published</th><th scope=\"col\">Files and image ID</th></tr></thead>\n\
+         <tbody>\n",
+    );
+    for record in records {
+        let paths = layout.archive(record);
+        let platform = match record.platform() {
+            [Some(os), Some(arch)] => format!("{os}/{arch}"),
+            [Some(os), None] => os.to_owned(),
+            _ => "any".to_owned(),
+        };
+        write(
+            html,
+            format_args!(
+                "<tr><th scope=\"row\">{version}</th><td>{platform}</td><td>{size}</td><td>{published}</td><td><a \
+                 href=\"{archive}\">archive</a>, <a href=\"{signature}\">signature</a><br><code>{id}</code></td></tr>\n",
+                version = escape(record.version()),
+                platform = escape(&platform),
+                size = human_size(record.archive.size),
+                published = record.published.format("%Y-%m-%d"),
+                archive = escape(&layout.base().link(paths.archive.as_ref())),
+                signature = escape(&layout.base().link(paths.signature.as_ref())),
+                id = record.id,
+            ),
+        );
+    }
+    html.push_str("</tbody>\n</table>\n");
+}
+
+fn write_signers(html: &mut String, records: &[&Record], keys: String) {
+    let mut signers: Vec<&RecordSigner> = Vec::new();
+    for signer in records.iter().flat_map(|record| &record.signers) {
+        if signers.iter().all(|known| known.fingerprint != signer.fingerprint) {
+            signers.push(signer);
+        }
+    }
+    html.push_str("<h2>Signed by</h2>\n<ul>\n");
+    for signer in signers {
+        let user_id = signer.user_id.as_deref().unwrap_or("a key without a name");
+        write(
+            html,
+            format_args!("<li>{}<br><code>{}</code></li>\n", escape(user_id), signer.fingerprint),
+        );
+    }
+    write(
+        html,
+        format_args!("</ul>\n<p><a href=\"{}\">All public keys</a></p>\n", escape(&keys)),
+    );
+}
+
+fn write_names(html: &mut String, heading: &str, names: &[Name], layout: &Layout) {
+    if names.is_empty() {
+        return;
+    }
+    write(html, format_args!("<h2>{heading}</h2>\n<ul>\n"));
+    for name in names {
+        let link = layout.page_link(name);
+        write(
+            html,
+            format_args!("<li><a href=\"{}\">{}</a></li>\n", escape(&link), escape(name.as_str())),
+        );
+    }
+    html.push_str("</ul>\n");
+}
+
+fn write(html: &mut String, arguments: std::fmt::Arguments<'_>) {
+    html.write_fmt(arguments).expect("writing to a string does not fail");
+}
+
+/// Text made safe between tags and in quoted attributes.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            // HTML can express no other control characters.
+            c if c.is_control() && !matches!(c, '\n' | '\t') => escaped.push('\u{fffd}'),
+            // Nor noncharacters, and text must not reverse what stands around it.
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fdd0}'..='\u{fdef}' => escaped.push('\u{fffd}'),
+            c if u32::from(c) & 0xfffe == 0xfffe => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+fn capitalized(word: &str) -> String {
+    let mut chars = word.chars();
+    chars
+        .next()
+        .map(|first| first.to_uppercase().chain(chars).collect())
+        .unwrap_or_default()
+}
+
+fn human_size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "three digits of it are shown")]
+    let mut size = bytes as f64;
+    let mut unit = "B";
+    for next in UNITS {
+        if size < 999.5 {
+            break;
+        }
+        size /= 1000.0;
+        unit = next;
+    }
+    if size < 9.95 {
+        format!("{size:.1} {unit}")
+    } else {
+        format!("{size:.0} {unit}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_short() {
+        let sizes = [0, 999, 1000, 9_940, 9_960, 279_600_000, 999_600_000].map(human_size);
+        assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "9.9 kB", "10 kB", "280 MB", "1.0 GB"]);
+    }
+
+    #[test]
+    fn text_cannot_become_markup() {
+        assert_eq!(
+            escape("<a href='x'>\"&\0\u{202e}"),
+            "&lt;a href=&#39;x&#39;&gt;&quot;&amp;\u{fffd}\u{fffd}"
+        );
+    }
+}

@@ -1,0 +1,250 @@
+//! Publishing an image.
+
+use std::path::Path as FilePath;
+
+use dhow_image::{ImageId, Labels, Name};
+use dhow_trust::Certificate;
+
+use crate::{Error, Record, Site, candidate::Candidate, keys, latest, layout::ArchivePaths};
+
+/// What is to be published.
+#[derive(Debug)]
+pub struct Publication<'a> {
+    /// The archive.
+    pub archive: &'a FilePath,
+    /// Its armored detached signature.
+    pub signature: &'a [u8],
+    /// The keys of those who signed. A key that the site has already need not be given again.
+    pub certificates: &'a [Certificate],
+    /// What happens if the site has other content of the same name, version, os and arch.
+    pub on_conflict: OnConflict,
+}
+
+/// What happens if the site has other content under the same name and labels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnConflict {
+    /// Nothing is written: who fetched that version must be able to rely on it.
+    #[default]
+    Refuse,
+    /// The new content replaces the old.
+    Replace,
+}
+
+/// What was published.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The image's name.
+    pub name: Name,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its image ID.
+    pub id: ImageId,
+    /// Where the archive is on the web.
+    pub archive_url: String,
+    /// Where its page is on the web.
+    pub page_url: String,
+    /// Whether a reference without version means this image now.
+    pub is_latest: bool,
+    /// Whether the name is discovered at this site. If not, only clients that use the site as a mirror find it.
+    pub is_own: bool,
+    /// The files that were written, in their order; none if all were there.
+    pub written: Vec<String>,
+}
+
+impl Site {
+    /// Checks an image and puts it, its signature, its publisher's keys and its pages in place.
+    ///
+    /// The archive must be a valid image with a `version` label, and the signature must verify with one of the given
+    /// keys or of those that the site has for the name. What is there already is not written again.
+    pub async fn publish(&self, publication: Publication<'_>) -> Result<Published, Error> {
+        let mut candidate = self.check(&publication).await?;
+        let paths = self.layout.archive(&candidate.record);
+        let there = self.read_record(&paths.record).await?;
+        self.check_conflict(&mut candidate.record, there.as_ref(), &paths, publication.on_conflict)?;
+
+        let mut written = Vec::new();
+        let name = candidate.record.name.clone();
+        self.write_ground(&name, publication.certificates, &mut written).await?;
+        self.write_archive(&candidate, there.as_ref(), &paths, &mut written)
+            .await?;
+        let is_latest = self.write_latest(&candidate, &paths, &mut written).await?;
+        self.write_pages(&name, &mut written).await?;
+
+        let record = candidate.record;
+        Ok(Published {
+            archive_url: self.layout.base().join(paths.archive.as_ref()),
+            page_url: self.layout.page_url(&name),
+            is_own: self.layout.is_own(&name),
+            name,
+            labels: record.labels,
+            id: record.id,
+            is_latest,
+            written,
+        })
+    }
+
+    /// All that can be known before anything is written.
+    async fn check(&self, publication: &Publication<'_>) -> Result<Candidate, Error> {
+        let candidate = self.read_candidate(publication).await?;
+        let name = &candidate.record.name;
+        self.layout.check_name(name)?;
+        if let Some(rival) = self.layout.rival(name) {
+            let listing = self.files.list(&self.layout.archives(&rival)).await?;
+            if !listing.objects.is_empty() || !listing.common_prefixes.is_empty() {
+                return Err(Error::PageTaken {
+                    name: name.clone(),
+                    other: rival,
+                });
+            }
+        }
+        Ok(candidate)
+    }
+
+    async fn read_candidate(&self, publication: &Publication<'_>) -> Result<Candidate, Error> {
+        let path = publication.archive.to_owned();
+        let signature = publication.signature.to_vec();
+        let mut certificates = publication.certificates.to_vec();
+        if certificates.is_empty() {
+            let in_archive = |source| Error::ReadArchive {
+                path: path.clone(),
+                source,
+            };
+            let file = std::fs::File::open(&path).map_err(in_archive)?;
+            let manifest = dhow_image::read_manifest(file).map_err(|source| Error::Archive {
+                path: path.clone(),
+                source,
+            })?;
+            certificates = keys::read(&self.files, &self.layout.keys(&manifest.name)).await?;
+        }
+        tokio::task::spawn_blocking(move || Candidate::check(&path, &signature, &certificates))
+            .await
+            .expect("checking an archive does not panic")
+    }
+
+    /// Compares with what is published under the same path. An archive that is there keeps its date.
+    fn check_conflict(
+        &self,
+        record: &mut Record,
+        there: Option<&Record>,
+        paths: &ArchivePaths,
+        on_conflict: OnConflict,
+    ) -> Result<(), Error> {
+        let Some(there) = there else { return Ok(()) };
+        if !there.is_same_version(record) {
+            return Err(Error::PathTaken {
+                name: record.name.clone(),
+                labels: record.labels.to_string(),
+                other_labels: there.labels.to_string(),
+                path: paths.archive.to_string(),
+            });
+        }
+        if there.archive == record.archive {
+            record.published = there.published;
+        } else if on_conflict == OnConflict::Refuse {
+            return Err(Error::Conflict {
+                name: record.name.clone(),
+                labels: record.labels.to_string(),
+                published: Box::new(there.id),
+                offered: Box::new(record.id),
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes what pages of the name will refer to beside archives: keys, and each other. As soon as there is a
+    /// folder for the name, another publisher may link to its page.
+    async fn write_ground(
+        &self,
+        name: &Name,
+        certificates: &[Certificate],
+        written: &mut Vec<String>,
+    ) -> Result<(), Error> {
+        let (keys, no_jekyll) = (self.layout.keys(name), self.layout.no_jekyll());
+        if keys::add(&self.files, &keys, certificates).await? {
+            written.push(keys.to_string());
+        }
+        if self.files.write(&no_jekyll, "").await? {
+            written.push(no_jekyll.to_string());
+        }
+        for name in self.layout.pages_of(name).iter().rev() {
+            self.write_missing_page(name).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_pages(&self, name: &Name, written: &mut Vec<String>) -> Result<(), Error> {
+        for page in self.layout.pages_of(name) {
+            if self.write_page(&page).await? {
+                written.push(self.layout.page(&page).to_string());
+            }
+        }
+        if !self.layout.is_own(name) && self.write_first_page().await? {
+            written.push(self.layout.first_page().to_string());
+        }
+        Ok(())
+    }
+
+    async fn write_archive(
+        &self,
+        candidate: &Candidate,
+        there: Option<&Record>,
+        paths: &ArchivePaths,
+        written: &mut Vec<String>,
+    ) -> Result<(), Error> {
+        let facts = &candidate.record.archive;
+        let is_there = there.is_some_and(|there| there.archive == *facts)
+            && self.files.size(&paths.archive).await? == Some(facts.size);
+        if !is_there {
+            if !self.files.upload(&paths.archive, &candidate.path, facts).await? {
+                return Err(Error::ArchiveChanged {
+                    path: candidate.path.clone(),
+                });
+            }
+            written.push(paths.archive.to_string());
+        }
+        if self.files.write(&paths.signature, candidate.signature.clone()).await? {
+            written.push(paths.signature.to_string());
+        }
+        if self.files.write(&paths.record, candidate.record.to_json()).await? {
+            written.push(paths.record.to_string());
+        }
+        Ok(())
+    }
+
+    /// Makes the `latest` of this image's platform a copy of the highest version. Whether that is this image.
+    async fn write_latest(
+        &self,
+        candidate: &Candidate,
+        paths: &ArchivePaths,
+        written: &mut Vec<String>,
+    ) -> Result<bool, Error> {
+        let record = &candidate.record;
+        let versions = self.versions(&record.name).await?;
+        let of_platform = versions
+            .iter()
+            .filter(|version| version.platform() == record.platform());
+        let highest = latest::highest(of_platform).unwrap_or(record);
+        let is_this = highest.is_same_version(record);
+        let from = if is_this {
+            paths.clone()
+        } else {
+            self.layout.archive(highest)
+        };
+        let to = self.layout.latest(record);
+
+        let there = self.read_record(&to.record).await?;
+        let is_there = |same: fn(&Record, &Record) -> bool| there.as_ref().is_some_and(|there| same(there, highest));
+        if !is_there(|there, highest| there.archive == highest.archive) {
+            self.files.copy(&from.archive, &to.archive).await?;
+            written.push(to.archive.to_string());
+        }
+        if !is_there(|there, highest| there.signature == highest.signature) {
+            self.files.copy(&from.signature, &to.signature).await?;
+            written.push(to.signature.to_string());
+        }
+        if self.files.write(&to.record, highest.to_json()).await? {
+            written.push(to.record.to_string());
+        }
+        Ok(is_this)
+    }
+}
