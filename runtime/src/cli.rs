@@ -115,6 +115,8 @@ pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         .global
         .dir
         .or_else(default_data_directory)
+        // The parts of a pod change their directories and roots.
+        .map(|data| std::path::absolute(&data).unwrap_or(data))
         .map(|data| Context { data, console });
     let result = context
         .ok_or_else(|| PodError::Request {

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io,
     os::unix::fs::{PermissionsExt, symlink},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use nix::{
@@ -12,7 +12,7 @@ use nix::{
     sys::stat::{Mode, SFlag, makedev, mknod},
 };
 
-use super::mount::{DetachedMount, NO_EXECUTION, NO_SET_USER_ID};
+use super::mount::{DetachedMount, NO_DEVICES, NO_EXECUTION, NO_SET_USER_ID};
 
 /// Name, major and minor number.
 const DEVICES: [(&str, u64, u64); 6] = [
@@ -38,36 +38,26 @@ pub(super) struct Devices {
     messages: DetachedMount,
     shared_memory: DetachedMount,
     console: DetachedMount,
-    nodes: Nodes,
-}
-
-/// Where device nodes come from.
-enum Nodes {
-    /// They are made, so that a pod's root changes nothing of the host's by changing their modes.
-    Made,
-    /// The host's own, where the kernel lets nobody make any: in a user namespace, whose root cannot change them.
-    Host(Vec<(&'static str, DetachedMount)>),
+    nodes: Vec<(&'static str, DetachedMount)>,
 }
 
 impl Devices {
-    /// `shared_memory` is the pod's, and `console` what `/dev/console` is.
-    pub(super) fn new(shared_memory: &Path, console: &Path, in_user_namespace: bool) -> io::Result<Self> {
-        let nodes = if in_user_namespace {
-            let host = |(name, ..): &(&'static str, u64, u64)| {
-                Ok((*name, DetachedMount::of_path(&Path::new("/dev").join(name), false)?))
-            };
-            Nodes::Host(DEVICES.iter().map(host).collect::<io::Result<_>>()?)
-        } else {
-            Nodes::Made
-        };
+    /// `shared_memory` is the pod's, `console` what `/dev/console` is, and `nodes` the directory of the devices: the
+    /// pod's own, so that its root changes nothing of the host's by changing their modes; in a user namespace, where
+    /// the kernel lets nobody make any, the host's, which its root cannot change.
+    ///
+    /// Each device is a mount of its own in a directory where no other device can be opened, whoever makes one.
+    pub(super) fn new(shared_memory: &Path, console: &Path, nodes: &Path) -> io::Result<Self> {
+        let node = |(name, ..): &(&'static str, u64, u64)| Ok((*name, DetachedMount::of_path(&nodes.join(name), false)?));
         let attributes = NO_SET_USER_ID | NO_EXECUTION;
+        let options = [(c"mode", c"0755"), (c"size", c"64k")];
         Ok(Self {
-            directory: DetachedMount::new(c"tmpfs", &[(c"mode", c"0755"), (c"size", c"64k")], NO_SET_USER_ID)?,
+            directory: DetachedMount::new(c"tmpfs", &options, NO_SET_USER_ID | NO_DEVICES)?,
             terminals: new_terminals(attributes)?,
-            messages: DetachedMount::new(c"mqueue", &[], attributes | super::mount::NO_DEVICES)?,
+            messages: DetachedMount::new(c"mqueue", &[], attributes | NO_DEVICES)?,
             shared_memory: DetachedMount::of_path(shared_memory, false)?,
             console: DetachedMount::of_path(console, false)?,
-            nodes,
+            nodes: DEVICES.iter().map(node).collect::<io::Result<_>>()?,
         })
     }
 
@@ -76,17 +66,8 @@ impl Devices {
         let dev = Path::new("/dev");
         fs::create_dir_all(dev)?;
         self.directory.attach(dev)?;
-        match self.nodes {
-            Nodes::Made => {
-                for (name, major, minor) in DEVICES {
-                    make_node(&dev.join(name), makedev(major, minor))?;
-                }
-            }
-            Nodes::Host(nodes) => {
-                for (name, node) in nodes {
-                    attach_file(&node, &dev.join(name))?;
-                }
-            }
+        for (name, node) in self.nodes {
+            attach_file(&node, &dev.join(name))?;
         }
         for (name, target) in LINKS {
             symlink(target, dev.join(name))?;
@@ -104,6 +85,15 @@ impl Devices {
     }
 }
 
+/// Makes the devices of a pod.
+pub(super) fn make_nodes(directory: &Path) -> io::Result<()> {
+    fs::create_dir(directory)?;
+    for (name, major, minor) in DEVICES {
+        make_node(&directory.join(name), makedev(major, minor))?;
+    }
+    Ok(())
+}
+
 /// A devpts of its own. Group 5 is `tty` by convention, and does not exist in every user namespace.
 pub(super) fn new_terminals(attributes: u64) -> io::Result<DetachedMount> {
     let options = [(c"ptmxmode", c"0666"), (c"mode", c"0620"), (c"gid", c"5")];
@@ -111,7 +101,7 @@ pub(super) fn new_terminals(attributes: u64) -> io::Result<DetachedMount> {
     new(&options).or_else(|_| new(&options[..2]))
 }
 
-fn make_node(path: &PathBuf, number: u64) -> io::Result<()> {
+fn make_node(path: &Path, number: u64) -> io::Result<()> {
     let made = mknod(path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), number);
     made.map_err(|error| match error {
         Errno::EPERM => io::Error::other(format!("this process may not make the device `{}`", path.display())),

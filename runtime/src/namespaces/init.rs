@@ -123,7 +123,12 @@ impl<'a> Init<'a> {
         let none = None::<&str>;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
             .map_err(PodError::system("make mounts private"))?;
+        let in_user_namespace = *id_map != IdMap::Host;
         let console = share(launch).map_err(PodError::system("make what the apps share"))?;
+        let device_nodes = if in_user_namespace { PathBuf::from("/dev") } else { launch.shared.join("dev") };
+        if !in_user_namespace {
+            device::make_nodes(&device_nodes).map_err(PodError::system("make the pod's devices"))?;
+        }
         for volume in &launch.empty_volumes {
             make_volume(volume).map_err(PodError::file("make the volume", &volume.path))?;
         }
@@ -131,10 +136,10 @@ impl<'a> Init<'a> {
             Some(pty) => pty.path().to_owned(),
             None => terminal().ok_or_else(|| PodError::request("`--interactive` needs a terminal"))?,
         };
-        let in_user_namespace = *id_map != IdMap::Host;
         let pod = PodMounts {
             shared_memory: launch.shared.join("shm"),
             console_device,
+            device_nodes,
             in_user_namespace,
             network: launch.network,
             hostname: launch.hostname.clone(),

@@ -71,7 +71,13 @@ impl DetachedMount {
 
     /// Makes it read-only; `recursive` with what is mounted beneath.
     pub(super) fn read_only(self, recursive: bool) -> io::Result<Self> {
-        set_read_only(self.0.as_raw_fd(), c"", recursive)?;
+        set_attributes(self.0.as_raw_fd(), c"", READ_ONLY, recursive)?;
+        Ok(self)
+    }
+
+    /// Makes the device nodes in it inert; `recursive` those in what is mounted beneath too.
+    pub(super) fn no_devices(self, recursive: bool) -> io::Result<Self> {
+        set_attributes(self.0.as_raw_fd(), c"", NO_DEVICES, recursive)?;
         Ok(self)
     }
 
@@ -89,12 +95,12 @@ impl DetachedMount {
 
 /// Makes the mount at this process's root read-only, and no other.
 pub(super) fn make_root_read_only() -> io::Result<()> {
-    set_read_only(libc::AT_FDCWD, c"/", false)
+    set_attributes(libc::AT_FDCWD, c"/", READ_ONLY, false)
 }
 
-fn set_read_only(directory: i32, path: &CStr, recursive: bool) -> io::Result<()> {
+fn set_attributes(directory: i32, path: &CStr, attributes: u64, recursive: bool) -> io::Result<()> {
     let attributes = libc::mount_attr {
-        attr_set: READ_ONLY,
+        attr_set: attributes,
         attr_clr: 0,
         propagation: 0,
         userns_fd: 0,

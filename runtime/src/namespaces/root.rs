@@ -47,6 +47,7 @@ const READ_ONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc
 pub(super) struct PodMounts {
     pub(super) shared_memory: PathBuf,
     pub(super) console_device: PathBuf,
+    pub(super) device_nodes: PathBuf,
     pub(super) in_user_namespace: bool,
     pub(super) network: Network,
     pub(super) hostname: String,
@@ -65,7 +66,7 @@ pub(super) fn build(app: &AppLaunch, pod: &PodMounts) -> Result<OwnedFd, PodErro
     let attributes = NO_SET_USER_ID | NO_DEVICES | NO_EXECUTION;
     let proc = DetachedMount::new(c"proc", &[], attributes).map_err(step("mount `/proc`"))?;
     let sys = sys(pod, attributes | READ_ONLY).map_err(step("mount `/sys`"))?;
-    let devices = Devices::new(&pod.shared_memory, &pod.console_device, pod.in_user_namespace);
+    let devices = Devices::new(&pod.shared_memory, &pod.console_device, &pod.device_nodes);
     let devices = devices.map_err(step("make `/dev`"))?;
     let volumes = app
         .binds
@@ -134,7 +135,7 @@ fn open_source(bind: &Bind) -> Result<Source, PodError> {
         error => PodError::file("open the volume's source", &bind.source)(error.into()),
     })?;
     let open = || {
-        let mount = DetachedMount::of_file(source.as_fd(), bind.recursive)?;
+        let mount = DetachedMount::of_file(source.as_fd(), bind.recursive)?.no_devices(bind.recursive)?;
         let mount = if bind.read_only {
             mount.read_only(bind.recursive)?
         } else {
