@@ -28,7 +28,7 @@ pub use archive::{
     ArchiveError, Compression, Compressor, Decompressor, Entry, EntryKind, ImageSummary, RootfsPath, TarReader,
     TarWriter, read_manifest, read_summary,
 };
-pub use build::{BuildError, BuildOptions, Built, build};
+pub use build::{BuildError, BuildOptions, Built, OwnerMap, OwnerMapError, Selection, SelectionError, build};
 pub use image_id::{ImageId, ImageIdError, ImageIdPrefix};
 pub use label::{Label, Labels, LabelsError};
 pub use manifest::{

@@ -81,7 +81,8 @@ impl Builder {
         let options = BuildOptions {
             compression: Compression::Gzip,
             source_date_epoch: Some(0),
-            owner: Some((0, 0)),
+            owners: dhow_image::OwnerMap::all(0, 0),
+            ..BuildOptions::default()
         };
         build(&manifest, &rootfs, &options, fs::File::create(&archive).unwrap()).unwrap();
         let signature = sign(key, fs::File::open(&archive).unwrap()).unwrap();

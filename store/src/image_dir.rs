@@ -1,4 +1,5 @@
-//! The directory of one image: `images/<id>/{manifest,recipe,provenance.json}`.
+//! The directory of one image: `images/<id>/{manifest,recipe,provenance.json}`, and an empty file `unverified` where
+//! nobody vouches for the image.
 
 use std::{
     fs::{self, File},
@@ -7,11 +8,12 @@ use std::{
 
 use dhow_image::{ImageId, ImageManifest};
 
-use crate::error::StoreError;
+use crate::{error::StoreError, index::Standing};
 
 pub(crate) const MANIFEST: &str = "manifest";
 pub(crate) const RECIPE: &str = "recipe";
 pub(crate) const PROVENANCE: &str = "provenance.json";
+pub(crate) const UNVERIFIED: &str = "unverified";
 
 /// An image that is in the store.
 pub(crate) struct ImageDir {
@@ -48,6 +50,18 @@ impl ImageDir {
     pub(crate) fn recipe(&self) -> Result<File, StoreError> {
         let path = self.recipe_path();
         File::open(&path).map_err(StoreError::io(path))
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        if self.path.join(UNVERIFIED).exists() {
+            Standing::Unverified
+        } else {
+            Standing::Verified
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn provenance(&self) -> Result<serde_json::Value, StoreError> {

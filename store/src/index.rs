@@ -4,6 +4,7 @@
 //! cannot be read, it is made anew from the files.
 
 use std::{
+    cmp::Ordering,
     fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -14,16 +15,17 @@ use rusqlite::{Connection, Row, params};
 
 use crate::{error::StoreError, image_dir::ImageDir, recipe::RecipeReader};
 
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 const SCHEMA: &str = "
     CREATE TABLE image (
         id TEXT PRIMARY KEY,
         name TEXT NOT NULL,
         labels TEXT NOT NULL,
         tar_size INTEGER NOT NULL,
-        imported_at INTEGER NOT NULL
+        imported_at INTEGER NOT NULL,
+        verified INTEGER NOT NULL
     ) STRICT;
-    CREATE INDEX image_by_name ON image (name, imported_at);
+    CREATE INDEX image_by_name ON image (name);
 ";
 
 /// What the index knows of an image.
@@ -39,6 +41,36 @@ pub struct ImageRecord {
     pub tar_size: u64,
     /// When it came into the store.
     pub imported_at: SystemTime,
+    /// Whether anybody vouches for it.
+    pub standing: Standing,
+}
+
+/// Whether anybody vouches for an image. The store believes whoever commits one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Nobody does.
+    Unverified,
+    /// A signature was verified.
+    Verified,
+}
+
+impl ImageRecord {
+    /// By name, then by version from the highest down, then from the newest to the oldest. A version that is not
+    /// semantic comes after all that are, a pre-release after every release (semver.org, 11).
+    fn compare(&self, other: &Self) -> Ordering {
+        let version = |record: &Self| {
+            record
+                .labels
+                .get("version")
+                .and_then(|text| semver::Version::parse(text).ok())
+        };
+        let rank = |record: &Self| version(record).map(|version| (version.pre.is_empty(), version));
+        let by_name = self.name.cmp(&other.name);
+        by_name
+            .then_with(|| rank(other).cmp(&rank(self)))
+            .then_with(|| other.imported_at.cmp(&self.imported_at))
+            .then_with(|| self.id.cmp(&other.id))
+    }
 }
 
 pub(crate) struct Index {
@@ -87,25 +119,27 @@ impl Index {
         insert(&self.connection, record).map_err(self.error())
     }
 
-    /// All images, in the order of their names, newest first within a name.
+    /// All images, in the order of their names, and within a name the highest version first.
     pub(crate) fn images(&self) -> Result<Vec<ImageRecord>, StoreError> {
-        self.select("ORDER BY name, imported_at DESC, id", [])
+        self.select("", [])
     }
 
-    /// The images of a name, newest first.
+    /// The images of a name, the highest version first.
     pub(crate) fn named(&self, name: &Name) -> Result<Vec<ImageRecord>, StoreError> {
-        self.select("WHERE name = ?1 ORDER BY imported_at DESC, id", [name.as_str()])
+        self.select("WHERE name = ?1", [name.as_str()])
     }
 
     fn select(&self, rest: &str, values: impl rusqlite::Params) -> Result<Vec<ImageRecord>, StoreError> {
-        let sql = format!("SELECT id, name, labels, tar_size, imported_at FROM image {rest}");
+        let sql = format!("SELECT id, name, labels, tar_size, imported_at, verified FROM image {rest}");
         let query = || -> rusqlite::Result<Vec<ImageRecord>> {
             self.connection
                 .prepare_cached(&sql)?
                 .query_map(values, record)?
                 .collect()
         };
-        query().map_err(self.error())
+        let mut records = query().map_err(self.error())?;
+        records.sort_by(ImageRecord::compare);
+        Ok(records)
     }
 
     /// Makes the index anew where it does not hold as many images as the directory does.
@@ -176,6 +210,7 @@ fn read_record(images: &Path, id: &ImageId) -> Result<ImageRecord, StoreError> {
         labels: manifest.labels,
         tar_size: tar_size().map_err(StoreError::io(path))?,
         imported_at,
+        standing: image.standing(),
     })
 }
 
@@ -186,13 +221,14 @@ fn insert(connection: &Connection, record: &ImageRecord) -> rusqlite::Result<()>
         .duration_since(UNIX_EPOCH)
         .map_or(0, |duration| duration.as_secs());
     connection.execute(
-        "INSERT OR REPLACE INTO image (id, name, labels, tar_size, imported_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO image (id, name, labels, tar_size, imported_at, verified) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         params![
             record.id.to_string(),
             record.name.as_str(),
             labels,
             i64::try_from(record.tar_size).unwrap_or(i64::MAX),
-            i64::try_from(seconds).unwrap_or(i64::MAX)
+            i64::try_from(seconds).unwrap_or(i64::MAX),
+            record.standing == Standing::Verified,
         ],
     )?;
     Ok(())
@@ -215,5 +251,10 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ImageRecord> {
         labels: parsed(2, serde_json::from_str(&labels))?,
         tar_size: tar_size.unsigned_abs(),
         imported_at: UNIX_EPOCH + Duration::from_secs(imported_at.unsigned_abs()),
+        standing: if row.get(5)? {
+            Standing::Verified
+        } else {
+            Standing::Unverified
+        },
     })
 }

@@ -25,7 +25,7 @@ pub mod tree;
 
 pub use error::StoreError;
 pub use export::Export;
-pub use index::ImageRecord;
+pub use index::{ImageRecord, Standing};
 pub use object::ObjectId;
 pub use rootfs::Rootfs;
 pub use stage::StagedImage;

@@ -9,6 +9,7 @@ use dhow_image::{Entry, EntryKind, ImageId, ImageManifest, Name, RootfsPath, Tar
 
 use crate::{
     error::StoreError,
+    index::Standing,
     object::ObjectId,
     recipe::{RecipeReader, Record},
     store::Store,
@@ -26,42 +27,55 @@ pub(crate) struct Layer {
 /// ways is listed twice, since each way has whitelists of its own.
 pub(crate) fn layers(store: &Store, id: &ImageId) -> Result<Vec<Layer>, StoreError> {
     let mut layers = Vec::new();
-    descend(store, id, &mut Vec::new(), &[], &mut layers)?;
+    Descent {
+        store,
+        standing: store.standing(id)?,
+        chain: Vec::new(),
+        layers: &mut layers,
+    }
+    .descend(id, &[])?;
     Ok(layers)
 }
 
-fn descend(
-    store: &Store,
-    id: &ImageId,
-    chain: &mut Vec<(ImageId, Name)>,
-    outer: &[Whitelist],
-    layers: &mut Vec<Layer>,
-) -> Result<(), StoreError> {
-    let manifest = store.manifest(id)?;
-    let circle = chain.iter().any(|(above, _)| above == id);
-    chain.push((*id, manifest.name.clone()));
-    if circle {
-        return Err(StoreError::DependencyCycle {
-            chain: chain.iter().map(|(_, name)| name.clone()).collect(),
-        });
+/// The way down from an image to those it depends on.
+struct Descent<'a> {
+    store: &'a Store,
+    /// What is found by its name must stand as high as the image that asks for it: no verified image ever gets files
+    /// that nobody vouches for. What is named by its ID is vouched for by who names it.
+    standing: Standing,
+    chain: Vec<(ImageId, Name)>,
+    layers: &'a mut Vec<Layer>,
+}
+
+impl Descent<'_> {
+    fn descend(&mut self, id: &ImageId, outer: &[Whitelist]) -> Result<(), StoreError> {
+        let manifest = self.store.manifest(id)?;
+        let circle = self.chain.iter().any(|(above, _)| above == id);
+        self.chain.push((*id, manifest.name.clone()));
+        if circle {
+            return Err(StoreError::DependencyCycle {
+                chain: self.chain.iter().map(|(_, name)| name.clone()).collect(),
+            });
+        }
+        let mut whitelists = outer.to_vec();
+        whitelists.extend(Whitelist::of(&manifest));
+        for dependency in &manifest.dependencies {
+            let found = match &dependency.image_id {
+                Some(id) => self.store.contains(id).then_some(*id),
+                None => self
+                    .store
+                    .find(&dependency.image_name, &dependency.labels, self.standing)?,
+            };
+            let found = found.ok_or_else(|| StoreError::MissingDependency {
+                image: manifest.name.clone(),
+                name: dependency.image_name.clone(),
+            })?;
+            self.descend(&found, &whitelists)?;
+        }
+        self.layers.push(Layer { id: *id, whitelists });
+        self.chain.pop();
+        Ok(())
     }
-    let mut whitelists = outer.to_vec();
-    whitelists.extend(Whitelist::of(&manifest));
-    for dependency in &manifest.dependencies {
-        let found = match &dependency.image_id {
-            Some(id) if store.contains(id) => Some(*id),
-            Some(_) => None,
-            None => store.find(&dependency.image_name, &dependency.labels)?,
-        };
-        let found = found.ok_or_else(|| StoreError::MissingDependency {
-            image: manifest.name.clone(),
-            name: dependency.image_name.clone(),
-        })?;
-        descend(store, &found, chain, &whitelists, layers)?;
-    }
-    layers.push(Layer { id: *id, whitelists });
-    chain.pop();
-    Ok(())
 }
 
 /// The tree that the layers make, laid over each other in their order.

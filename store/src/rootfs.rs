@@ -13,7 +13,7 @@ use std::{
     fmt, fs,
     io::{self, BufWriter, Write},
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::{PermissionsExt, chown},
     },
     path::{Path, PathBuf},
@@ -138,54 +138,54 @@ impl Rootfs {
     }
 
     /// Mounts the root file system at `target`, in the mount namespace of the caller. What is written goes to `upper`,
-    /// beside which `work` is for the kernel's own use; without an upper directory it is read-only.
+    /// beside which `work` is for the kernel's own use; without an upper directory it is read-only. Device nodes in
+    /// it are inert.
     pub fn mount(&self, target: &Path, upper: Option<&Path>, work: Option<&Path>) -> io::Result<()> {
         let upper = match (upper, work) {
             (Some(directory), Some(work)) => Some(Upper { directory, work }),
             _ => None,
         };
-        if self.way == Way::Checkout && upper.is_none() {
-            return bind_read_only(&self.tree, target);
+        match (self.way, upper) {
+            (Way::Checkout, None) => bind_read_only(&self.tree, target),
+            (Way::Checkout, Some(upper)) => mount_over(&self.tree, upper, target),
+            _ => self
+                .overlay(upper)
+                .and_then(|overlay| attach(overlay.as_fd(), target))
+                .map_err(io::Error::other),
         }
-        self.mounted(upper)
-            .and_then(|overlay| attach(overlay.as_fd(), target))
-            .map_err(io::Error::other)
     }
 
-    fn mounted(&self, upper: Option<Upper<'_>>) -> Result<OwnedFd, TreeError> {
-        match self.way {
-            Way::Composefs => {
-                let metadata = mount_erofs(&self.tree)?;
-                give_root(metadata.as_fd(), upper)?;
-                Overlay {
-                    metadata: metadata.as_fd(),
-                    objects: Some(&self.objects),
-                    upper,
-                }
-                .mount()
-            }
-            Way::Stubs | Way::Checkout => {
-                let directory = fs::File::open(&self.tree).map_err(|source| TreeError::Mount {
+    /// The overlay of metadata and objects, attached nowhere yet.
+    fn overlay(&self, upper: Option<Upper<'_>>) -> Result<OwnedFd, TreeError> {
+        let metadata = match self.way {
+            Way::Composefs => mount_erofs(&self.tree)?,
+            _ => fs::File::open(&self.tree)
+                .map(OwnedFd::from)
+                .map_err(|source| TreeError::Mount {
                     action: format!("open the tree `{}`", self.tree.display()),
                     detail: String::new(),
                     source,
-                })?;
-                give_root(directory.as_fd(), upper)?;
-                let objects = (self.way == Way::Stubs).then_some(self.objects.as_path());
-                Overlay {
-                    metadata: directory.as_fd(),
-                    objects,
-                    upper,
-                }
-                .mount()
-            }
+                })?,
+        };
+        if let Some(upper) = upper {
+            give_root(metadata.as_fd(), upper).map_err(|source| TreeError::Mount {
+                action: format!("prepare the upper directory `{}`", upper.directory.display()),
+                detail: String::new(),
+                source,
+            })?;
         }
+        Overlay {
+            metadata: metadata.as_fd(),
+            objects: &self.objects,
+            upper,
+        }
+        .mount()
     }
 
     /// Tries the mount, attached nowhere. Where only a user namespace could do it, the kernel's version must do.
     fn probe(&self, tmp: &Path) -> Result<(), String> {
         match self.way {
-            Way::Composefs => self.mounted(None).map(drop).map_err(|error| error.to_string()),
+            Way::Composefs => self.overlay(None).map(drop).map_err(|error| error.to_string()),
             Way::Stubs => {
                 let file = tempfile::NamedTempFile::new_in(tmp).map_err(|error| error.to_string())?;
                 xattr::set(file.path(), "user.overlay.metacopy", b"").map_err(|error| error.to_string())
@@ -213,22 +213,28 @@ fn kernel_version() -> Option<(u32, u32)> {
 }
 
 /// Gives an upper directory the owner and mode of the root below it: what overlayfs shows of the root is the upper's.
-fn give_root(lower: BorrowedFd<'_>, upper: Option<Upper<'_>>) -> Result<(), TreeError> {
-    let Some(Upper { directory, .. }) = upper else {
-        return Ok(());
-    };
-    let give = || -> io::Result<()> {
-        let root = nix::sys::stat::fstat(lower)?;
-        if geteuid().is_root() {
-            chown(directory, Some(root.st_uid), Some(root.st_gid))?;
-        }
-        fs::set_permissions(directory, fs::Permissions::from_mode(root.st_mode & 0o7777))
-    };
-    give().map_err(|source| TreeError::Mount {
-        action: format!("prepare the upper directory `{}`", directory.display()),
-        detail: String::new(),
-        source,
-    })
+fn give_root(lower: BorrowedFd<'_>, upper: Upper<'_>) -> io::Result<()> {
+    let root = nix::sys::stat::fstat(lower)?;
+    if geteuid().is_root() {
+        chown(upper.directory, Some(root.st_uid), Some(root.st_gid))?;
+    }
+    fs::set_permissions(upper.directory, fs::Permissions::from_mode(root.st_mode & 0o7777))
+}
+
+/// An ordinary overlay over a directory, by the system call that every kernel has. Its layers are named by open
+/// descriptors, so that their paths may hold commas and colons.
+fn mount_over(lower: &Path, upper: Upper<'_>, target: &Path) -> io::Result<()> {
+    let layers = [lower, upper.directory, upper.work].map(fs::File::open);
+    let [lower, directory, work] = layers;
+    let (lower, directory, work) = (lower?, directory?, work?);
+    give_root(lower.as_fd(), upper)?;
+    let [lower, directory, work] =
+        [&lower, &directory, &work].map(|file| format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let options = format!("lowerdir={lower},upperdir={directory},workdir={work}");
+    let mounted = |options: &str| mount(Some("dhow"), target, Some("overlay"), MsFlags::MS_NODEV, Some(options));
+    // In a user namespace its marks must be `user.*` attributes, which Linux before 5.11 does not know.
+    mounted(&format!("{options},userxattr")).or_else(|_| mounted(&options))?;
+    Ok(())
 }
 
 fn bind_read_only(source: &Path, target: &Path) -> io::Result<()> {
@@ -238,7 +244,7 @@ fn bind_read_only(source: &Path, target: &Path) -> io::Result<()> {
         none,
         target,
         none,
-        MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY,
+        MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NODEV,
         none,
     )?;
     Ok(())

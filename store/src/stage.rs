@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use crate::{
     digest_pipe::with_tar,
     error::StoreError,
-    image_dir::{MANIFEST, PROVENANCE, RECIPE},
-    index::ImageRecord,
+    image_dir::{MANIFEST, PROVENANCE, RECIPE, UNVERIFIED},
+    index::{ImageRecord, Standing},
     object::StagedObjects,
     recipe::{RecipeEnd, RecipeWriter},
     store::Store,
@@ -129,12 +129,16 @@ impl StagedImage<'_> {
 
     /// Makes the image visible, whole, with the record of where it came from and why it was believed.
     ///
-    /// An image that is in the store already stays as it is, its provenance too.
-    pub fn commit(self, provenance: &serde_json::Value) -> Result<ImageId, StoreError> {
-        let path = image_file(&self.directory, PROVENANCE);
-        let json = serde_json::to_vec_pretty(provenance).expect("a JSON value can be written as JSON");
-        fs::write(&path, json).map_err(StoreError::io(&path))?;
-
+    /// An image that is in the store already stays as it is, its provenance too: but one that nobody vouched for is
+    /// vouched for from now on, if this one is.
+    pub fn commit(self, provenance: &serde_json::Value, standing: Standing) -> Result<ImageId, StoreError> {
+        self.write(
+            PROVENANCE,
+            &serde_json::to_vec_pretty(provenance).expect("a JSON value can be written as JSON"),
+        )?;
+        if standing == Standing::Unverified {
+            self.write(UNVERIFIED, b"")?;
+        }
         // All of it is on disk before any of it has its name; the journal keeps the renames in their order.
         self.store.sync()?;
         let objects = self.store.objects_dir();
@@ -142,7 +146,7 @@ impl StagedImage<'_> {
         let place = self.store.images_dir().join(self.id.to_string());
         match fs::rename(self.directory.path().join("image"), &place) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => self.vouch(standing)?,
             Err(source) => return Err(StoreError::Io { path: place, source }),
         }
         self.store.index()?.insert(&ImageRecord {
@@ -151,8 +155,27 @@ impl StagedImage<'_> {
             labels: self.manifest.labels.clone(),
             tar_size: self.tar_size,
             imported_at: SystemTime::now(),
+            standing: self.store.image_dir(&self.id)?.standing(),
         })?;
         Ok(self.id)
+    }
+
+    /// Gives an image that is there the new provenance, if that is the better one. The mark goes last: an image that
+    /// has lost it is verified.
+    fn vouch(&self, standing: Standing) -> Result<(), StoreError> {
+        let there = self.store.image_dir(&self.id)?;
+        if there.standing() < standing {
+            let path = there.path().join(PROVENANCE);
+            fs::rename(image_file(&self.directory, PROVENANCE), &path).map_err(StoreError::io(path))?;
+            let path = there.path().join(UNVERIFIED);
+            fs::remove_file(&path).map_err(StoreError::io(path))?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
+        let path = image_file(&self.directory, name);
+        fs::write(&path, content).map_err(StoreError::io(path))
     }
 }
 

@@ -3,7 +3,8 @@
 //! ```text
 //!   VERSION                                    `1`
 //!   objects/ab/cdef…                           contents of files, named by SHA-256; never changed
-//!   images/<id>/{manifest,recipe,provenance.json}   one directory an image; never changed
+//!   images/<id>/{manifest,recipe,provenance.json}   one directory an image; never changed, but that an image which
+//!   images/<id>/unverified                       nobody vouches for has this mark, until somebody does
 //!   trees/<id>.{erofs,stubs,checkout}          rendered root file systems; can be made again
 //!   pods/                                      the pods', which `dhow-pod` owns
 //!   index.db                                   SQLite over images/; can be made again
@@ -31,7 +32,7 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::{
     error::StoreError,
     image_dir::ImageDir,
-    index::{ImageRecord, Index, image_ids},
+    index::{ImageRecord, Index, Standing, image_ids},
 };
 
 /// The version of the layout.
@@ -104,16 +105,15 @@ impl Store {
         }
     }
 
-    /// The newest image of that name that has these labels.
-    pub fn find(&self, name: &Name, labels: &Labels) -> Result<Option<ImageId>, StoreError> {
+    /// The image of that name with these labels that has at least this standing: of several versions the highest, of
+    /// one version the newest.
+    pub fn find(&self, name: &Name, labels: &Labels, standing: Standing) -> Result<Option<ImageId>, StoreError> {
         let images = self.index()?.named(name)?;
-        Ok(images
-            .into_iter()
-            .find(|image| labels.first_mismatch(&image.labels).is_none())
-            .map(|image| image.id))
+        let fits = |image: &ImageRecord| image.standing >= standing && labels.first_mismatch(&image.labels).is_none();
+        Ok(images.into_iter().find(fits).map(|image| image.id))
     }
 
-    /// All images, in the order of their names, newest first within a name.
+    /// All images, in the order of their names, and within a name the highest version first.
     pub fn images(&self) -> Result<Vec<ImageRecord>, StoreError> {
         self.index()?.images()
     }
@@ -126,6 +126,11 @@ impl Store {
     /// The manifest of an image, as it stands in its archive.
     pub fn manifest_json(&self, id: &ImageId) -> Result<Vec<u8>, StoreError> {
         self.image_dir(id)?.manifest_json()
+    }
+
+    /// Whether anybody vouches for an image.
+    pub fn standing(&self, id: &ImageId) -> Result<Standing, StoreError> {
+        Ok(self.image_dir(id)?.standing())
     }
 
     /// Where an image came from and why it was believed, as it was recorded when it was committed.

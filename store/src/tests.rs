@@ -8,11 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dhow_image::{BuildOptions, Compression, Dependency, ImageId, ImageManifest, Name, build};
+use dhow_image::{BuildOptions, Compression, Dependency, ImageId, ImageManifest, Labels, Name, build};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::{Store, StoreError};
+use crate::{Standing, Store, StoreError};
 
 /// A store and a place to build images in.
 struct World {
@@ -45,7 +45,7 @@ impl World {
             let options = BuildOptions {
                 compression,
                 source_date_epoch: Some(1_000_000),
-                owner: None,
+                ..BuildOptions::default()
             };
             build(manifest, rootfs, &options, &mut archive).unwrap();
             archive
@@ -58,7 +58,7 @@ impl World {
         self.store
             .stage(archive.as_slice())
             .unwrap()
-            .commit(&json!({"test": true}))
+            .commit(&json!({"test": true}), Standing::Verified)
             .unwrap()
     }
 
@@ -109,7 +109,7 @@ fn an_image_comes_back_bit_for_bit() {
         .store
         .stage(archive.as_slice())
         .unwrap()
-        .commit(&json!({"from": "here"}))
+        .commit(&json!({"from": "here"}), Standing::Verified)
         .unwrap();
     assert_eq!(world.objects(), 2, "`small` is stored once, the empty file not at all");
     let mut exported = Vec::new();
@@ -209,10 +209,13 @@ fn prefixes_and_labels_find_images() {
     let absent = "sha512-000000000000".parse().unwrap();
     assert!(matches!(world.store.resolve(&absent), Err(StoreError::NotFound { .. })));
     let name = Name::new("example.com/a").unwrap();
-    assert_eq!(world.store.find(&name, &versioned.labels).unwrap(), Some(id));
+    assert_eq!(
+        world.store.find(&name, &versioned.labels, Standing::Verified).unwrap(),
+        Some(id)
+    );
     let mut other = dhow_image::Labels::default();
     other.insert(Name::new("version").unwrap(), "2").unwrap();
-    assert_eq!(world.store.find(&name, &other).unwrap(), None);
+    assert_eq!(world.store.find(&name, &other, Standing::Unverified).unwrap(), None);
 }
 
 fn depends_on(mut image: ImageManifest, names: &[&str]) -> ImageManifest {
@@ -287,7 +290,7 @@ fn every_way_of_rendering_mounts_the_same_files() {
         .store
         .stage(archive.as_slice())
         .unwrap()
-        .commit(&json!(null))
+        .commit(&json!(null), Standing::Verified)
         .unwrap();
     let ways = crate::rootfs::every_way(&world.store, &id);
     assert_eq!(ways.len(), 3);
@@ -335,4 +338,51 @@ fn every_way_of_rendering_mounts_the_same_files() {
         });
         outcome.join().unwrap();
     });
+}
+
+#[test]
+fn a_reference_without_version_means_the_highest() {
+    let world = World::new();
+    let ids = ["1.10.0", "1.9.0", "2.0.0-rc.1", "nightly"].map(|version| {
+        let mut image = manifest("example.com/a");
+        image.labels.insert(Name::new("version").unwrap(), version).unwrap();
+        world.add(&image, &[("version", version.as_bytes())])
+    });
+    let found = world.store.find(
+        &Name::new("example.com/a").unwrap(),
+        &Labels::default(),
+        Standing::Verified,
+    );
+    assert_eq!(found.unwrap(), Some(ids[0]));
+}
+
+#[test]
+fn a_verified_image_gets_no_files_that_nobody_vouches_for() {
+    let world = World::new();
+    let good = world.add(&manifest("base"), &[("file", b"good")]);
+    let app = world.add(&depends_on(manifest("app"), &["base"]), &[]);
+    let mut later = manifest("base");
+    later.labels.insert(Name::new("version").unwrap(), "2.0.0").unwrap();
+    let (archive, _) = world.archive(&later, &world.rootfs(&[("file", b"evil")]));
+    let commit = |standing| {
+        let staged = world.store.stage(archive.as_slice()).unwrap();
+        staged
+            .commit(&json!({"verified": standing == Standing::Verified}), standing)
+            .unwrap()
+    };
+    let evil = commit(Standing::Unverified);
+    let layers = |id| {
+        crate::render::layers(&world.store, id)
+            .unwrap()
+            .iter()
+            .map(|layer| layer.id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(layers(&app), [good, app]);
+
+    // Vouched for in the end, it counts; and stays so, whoever adds it again.
+    commit(Standing::Verified);
+    commit(Standing::Unverified);
+    assert_eq!(layers(&app), [evil, app]);
+    assert_eq!(world.store.provenance(&evil).unwrap(), json!({"verified": true}));
 }

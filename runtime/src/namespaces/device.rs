@@ -48,7 +48,8 @@ impl Devices {
     ///
     /// Each device is a mount of its own in a directory where no other device can be opened, whoever makes one.
     pub(super) fn new(shared_memory: &Path, console: &Path, nodes: &Path) -> io::Result<Self> {
-        let node = |(name, ..): &(&'static str, u64, u64)| Ok((*name, DetachedMount::of_path(&nodes.join(name), false)?));
+        let node =
+            |(name, ..): &(&'static str, u64, u64)| Ok((*name, DetachedMount::of_path(&nodes.join(name), false)?));
         let attributes = NO_SET_USER_ID | NO_EXECUTION;
         let options = [(c"mode", c"0755"), (c"size", c"64k")];
         Ok(Self {

@@ -125,7 +125,11 @@ impl<'a> Init<'a> {
             .map_err(PodError::system("make mounts private"))?;
         let in_user_namespace = *id_map != IdMap::Host;
         let console = share(launch).map_err(PodError::system("make what the apps share"))?;
-        let device_nodes = if in_user_namespace { PathBuf::from("/dev") } else { launch.shared.join("dev") };
+        let device_nodes = if in_user_namespace {
+            PathBuf::from("/dev")
+        } else {
+            launch.shared.join("dev")
+        };
         if !in_user_namespace {
             device::make_nodes(&device_nodes).map_err(PodError::system("make the pod's devices"))?;
         }

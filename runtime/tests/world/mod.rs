@@ -137,12 +137,17 @@ impl World {
         let options = BuildOptions {
             compression: Compression::None,
             source_date_epoch: None,
-            owner: Some((0, 0)),
+            owners: dhow_image::OwnerMap::all(0, 0),
+            ..BuildOptions::default()
         };
         let mut archive = Vec::new();
         build(&manifest, rootfs.path(), &options, &mut archive).unwrap();
         let store = Store::open(&self.data()).unwrap();
-        let id = store.stage(archive.as_slice()).unwrap().commit(&json!({})).unwrap();
+        let id = store
+            .stage(archive.as_slice())
+            .unwrap()
+            .commit(&json!({}), dhow_store::Standing::Verified)
+            .unwrap();
         self.give(&self.data());
         id.to_string()
     }

@@ -36,13 +36,13 @@ pub fn mount_erofs(image: &Path) -> Result<OwnedFd, TreeError> {
 
 /// A rendered image: metadata over the store's objects, and a writable layer over both if there is to be one.
 ///
-/// With objects it needs Linux 6.16, the first in which `userxattr` and data-only layers go together.
+/// Needs Linux 6.16, the first in which `userxattr` and data-only layers go together.
 #[derive(Clone, Copy, Debug)]
 pub struct Overlay<'a> {
     /// The mounted EROFS image, or a directory of stubs with the same attributes.
     pub metadata: BorrowedFd<'a>,
-    /// The directory of objects; `None` where the lower layer holds the contents itself.
-    pub objects: Option<&'a Path>,
+    /// The directory of objects.
+    pub objects: &'a Path,
     /// Where changes go; without it the mount is read-only.
     pub upper: Option<Upper<'a>>,
 }
@@ -65,24 +65,21 @@ impl Overlay<'_> {
             context.set_string(c"source", c"dhow")?;
             context.set_flag(c"userxattr")?;
             context.set_fd(c"lowerdir+", self.metadata)?;
-            if let Some(objects) = self.objects {
-                context.set_fd(c"datadir+", open_directory(objects)?.as_fd())?;
-            }
+            context.set_fd(c"datadir+", open_directory(self.objects)?.as_fd())?;
             if let Some(upper) = self.upper {
                 context.set_fd(c"upperdir", open_directory(upper.directory)?.as_fd())?;
                 context.set_fd(c"workdir", open_directory(upper.work)?.as_fd())?;
             }
             context.create()?;
-            context.mount(if self.upper.is_some() {
+            let read_only = if self.upper.is_some() {
                 0
             } else {
                 libc::MOUNT_ATTR_RDONLY
-            })
+            };
+            // An image's device nodes are inert: a pod has its own `/dev`.
+            context.mount(read_only | libc::MOUNT_ATTR_NODEV)
         };
-        let action = || match self.objects {
-            Some(objects) => format!("mount an overlay over the objects in `{}`", objects.display()),
-            None => "mount an overlay".to_owned(),
-        };
+        let action = || format!("mount an overlay over the objects in `{}`", self.objects.display());
         mount().map_err(|failure: Failure| failure.in_action(action()))
     }
 }

@@ -73,7 +73,7 @@ impl World {
         let metadata = mount_erofs(image).unwrap();
         let overlay = Overlay {
             metadata: metadata.as_fd(),
-            objects: Some(&self.path("objects")),
+            objects: &self.path("objects"),
             upper: upper.then_some(Upper {
                 directory: &directory,
                 work: &work,
@@ -576,7 +576,7 @@ fn paths_with_separators_and_of_any_length_can_be_mounted() {
         };
         let overlay = Overlay {
             metadata: metadata.as_fd(),
-            objects: Some(&long.join("objects")),
+            objects: &long.join("objects"),
             upper: Some(upper),
         };
         attach(overlay.mount().unwrap().as_fd(), &world.path("merged")).unwrap();
@@ -596,7 +596,7 @@ fn a_refused_mount_names_what_was_refused() {
         let absent = world.path("absent");
         let overlay = Overlay {
             metadata: metadata.as_fd(),
-            objects: Some(&absent),
+            objects: &absent,
             upper: None,
         };
         let error = overlay.mount().unwrap_err();

@@ -159,10 +159,10 @@ impl<'tree> Plan<'tree> {
 /// A directory's entries with `.` and `..` in their sorted place among them.
 fn with_dots(entries: &Entries, this: NodeId, parent: NodeId) -> impl Iterator<Item = (&[u8], NodeId)> {
     let mut all: Vec<(&[u8], NodeId)> = entries.iter().map(|(name, id)| (name.as_slice(), *id)).collect();
-    let dot = all.partition_point(|(name, _)| *name < b".");
+    let dot = all.partition_point(|(name, _)| *name < b".".as_slice());
     all.insert(dot, (b".", this));
     // Nothing sorts between the two but names that start with a dot and a byte below it.
-    let dots = all.partition_point(|(name, _)| *name < b"..");
+    let dots = all.partition_point(|(name, _)| *name < b"..".as_slice());
     all.insert(dots, (b"..", parent));
     all.into_iter()
 }
