@@ -1,0 +1,357 @@
+//! What can go wrong in a fetch.
+
+use std::{io, net::IpAddr, path::PathBuf, time::Duration};
+
+use dhow_discovery::Mismatch;
+use dhow_image::{ArchiveError, Name};
+use dhow_store::StoreError;
+use thiserror::Error;
+use url::Url;
+
+use crate::address::AddressClass;
+
+/// Why something could not be fetched. [`Error::kind`] sorts the variants.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A URL cannot be parsed.
+    #[error("`{text}` is not a URL")]
+    Url {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        source: url::ParseError,
+    },
+    /// No transport knows the scheme.
+    #[error("`{url}` cannot be fetched: its scheme is not supported")]
+    Scheme {
+        /// The URL.
+        url: String,
+    },
+    /// The URL is of plain HTTP.
+    #[error("`{url}` is of plain HTTP, which is used only with `--insecure-options=http`")]
+    PlainHttp {
+        /// The URL.
+        url: String,
+    },
+    /// A file of certificates could not be read.
+    #[error("could not read the certificates in `{}`", path.display())]
+    ReadCertificates {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file of certificates has none.
+    #[error("`{}` holds no certificates in PEM", path.display())]
+    NoCertificates {
+        /// The file.
+        path: PathBuf,
+    },
+    /// TLS could not be set up.
+    #[error("could not set up TLS")]
+    Client(#[source] reqwest::Error),
+
+    /// No answer came.
+    #[error("could not fetch `{url}`")]
+    Request {
+        /// The URL.
+        url: String,
+        /// Why not.
+        source: reqwest::Error,
+    },
+    /// The server answered with something else.
+    #[error("could not fetch `{url}`: the server answered with status {status}")]
+    Status {
+        /// The URL.
+        url: String,
+        /// The status.
+        status: u16,
+    },
+    /// The server does not have it.
+    #[error("`{url}` was not found: the server answered with status {status}")]
+    NotFound {
+        /// The URL.
+        url: String,
+        /// The status.
+        status: u16,
+    },
+    /// There are too many redirects.
+    #[error("could not fetch `{url}`: it was redirected more than {most} times")]
+    TooManyRedirects {
+        /// The URL.
+        url: String,
+        /// How many are followed.
+        most: usize,
+    },
+    /// A redirect is not followed.
+    #[error("`{from}` redirects to `{to}`, which is not followed: {problem}")]
+    Redirect {
+        /// Who redirects.
+        from: String,
+        /// Where to.
+        to: String,
+        /// Why not.
+        problem: RedirectProblem,
+    },
+    /// A stranger's URL leads into a network to which only the user may send us.
+    #[error("`{url}` is refused: it leads to {address}, a {class} address, and was not named by you")]
+    ForbiddenAddress {
+        /// The URL.
+        url: String,
+        /// The address.
+        address: IpAddr,
+        /// Its class.
+        class: AddressClass,
+    },
+    /// Something small took too long.
+    #[error("could not fetch `{url}`: it took more than {} seconds", limit.as_secs_f32())]
+    TooSlow {
+        /// The URL.
+        url: String,
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// The server compressed what it was not asked to.
+    #[error("could not read `{url}`: the server compressed it, though it was asked not to")]
+    Encoded {
+        /// The URL.
+        url: String,
+    },
+    /// Something is larger than anything of its kind.
+    #[error("`{url}` is larger than {most} bytes, which no {what} is")]
+    TooLarge {
+        /// The URL.
+        url: String,
+        /// How many bytes it may have.
+        most: usize,
+        /// What it should be.
+        what: &'static str,
+    },
+    /// The connection broke, or stalled, before the end.
+    #[error("the download of `{url}` was truncated after {received} bytes")]
+    Truncated {
+        /// The URL.
+        url: String,
+        /// How many bytes came.
+        received: u64,
+        /// What happened.
+        source: reqwest::Error,
+    },
+    /// The server has no rest of what it began to send.
+    #[error("could not go on with the download of `{url}`: what the server offers is not the rest of it")]
+    Range {
+        /// The URL.
+        url: String,
+    },
+
+    /// The name could not be discovered.
+    #[error(transparent)]
+    Discovery(#[from] dhow_discovery::Error),
+    /// Nobody signed the archive.
+    #[error("`{archive}` is not signed: there is no `{signature}`")]
+    NotSigned {
+        /// The archive.
+        archive: String,
+        /// Where its signature would be.
+        signature: String,
+    },
+    /// The signature is not to be believed, or does not fit the archive.
+    #[error("could not verify `{archive}`")]
+    NotTrusted {
+        /// The archive.
+        archive: String,
+        /// Why not.
+        source: Box<dhow_trust::Error>,
+    },
+    /// The image is not the one that was asked for.
+    #[error("`{archive}` is not the image that was asked for")]
+    Mismatch {
+        /// The archive.
+        archive: String,
+        /// How it differs.
+        source: Box<Mismatch>,
+    },
+    /// The archive is no valid image.
+    #[error("`{archive}` is not a valid image")]
+    Archive {
+        /// The archive.
+        archive: String,
+        /// Why not.
+        source: ArchiveError,
+    },
+    /// No endpoint gave the image.
+    #[error("none of the {count} places where `{name}` should be gave it; the gravest of their errors follows")]
+    Endpoints {
+        /// The name.
+        name: Name,
+        /// How many there are.
+        count: usize,
+        /// The gravest error.
+        source: Box<Error>,
+    },
+    /// The image is not in the store, and nothing else was to be asked.
+    #[error("`{reference}` is not in the store")]
+    NotInStore {
+        /// What was asked for.
+        reference: String,
+    },
+    /// The image is in the store, but only as one that was never verified.
+    #[error("`{reference}` is in the store, but was never verified: it came with `--insecure-options=image`")]
+    Unverified {
+        /// What was asked for.
+        reference: String,
+    },
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] Box<StoreError>),
+    /// A file could not be read.
+    #[error("could not read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A temporary file could not be made, written or read.
+    #[error("could not use a temporary file in the store")]
+    Temporary(#[source] io::Error),
+
+    /// What an image depends on could not be fetched.
+    #[error("could not fetch `{dependency}`, on which `{image}` depends")]
+    Dependency {
+        /// The image.
+        image: Name,
+        /// What it depends on.
+        dependency: String,
+        /// Why not.
+        source: Box<Error>,
+    },
+    /// Images depend on each other in a circle.
+    #[error("images depend on each other in a circle: {}", chain.join(" → "))]
+    DependencyCycle {
+        /// What depends on what.
+        chain: Vec<String>,
+    },
+    /// Images depend on others more deeply than any honest image does.
+    #[error("`{image}` depends on images more than {most} levels deep")]
+    DependencyDepth {
+        /// The deepest of them.
+        image: String,
+        /// How many levels there may be.
+        most: usize,
+    },
+    /// A dependency is given by its ID, and another came.
+    #[error("`{found}` was found, where `{wanted}` is needed")]
+    DependencyId {
+        /// The ID in the manifest.
+        wanted: String,
+        /// The ID of what was found.
+        found: String,
+    },
+}
+
+/// Why a redirect is not followed.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum RedirectProblem {
+    /// It leads from HTTPS to plain HTTP.
+    #[error("it leads from HTTPS to plain HTTP")]
+    Downgrade,
+    /// It leads away from HTTP.
+    #[error("it does not lead to HTTPS")]
+    Scheme,
+    /// It names a user.
+    #[error("it holds credentials")]
+    Credentials,
+    /// It is no URL.
+    #[error("it is no URL")]
+    NoUrl,
+}
+
+/// What an error means for the caller, as an exit code does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// What was asked for cannot be asked for.
+    Usage,
+    /// Everybody was asked, and nobody has it.
+    NotFound,
+    /// Something could not be asked, or did not answer as it should.
+    Network,
+    /// It came and must not be believed: unsigned, altered, by the wrong signer, or not what was asked for.
+    NotTrusted,
+    /// It came, believed or not, and is no valid image.
+    Corrupt,
+    /// This machine failed: its store, its files.
+    Local,
+}
+
+impl Error {
+    /// What the error means for the caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Url { .. } | Self::Scheme { .. } | Self::PlainHttp { .. } => ErrorKind::Usage,
+            Self::NotFound { .. } | Self::NotInStore { .. } => ErrorKind::NotFound,
+            Self::Discovery(error) if error.is_not_found() => ErrorKind::NotFound,
+            Self::Discovery(_)
+            | Self::Request { .. }
+            | Self::Status { .. }
+            | Self::TooManyRedirects { .. }
+            | Self::Redirect { .. }
+            | Self::ForbiddenAddress { .. }
+            | Self::TooSlow { .. }
+            | Self::Encoded { .. }
+            | Self::TooLarge { .. }
+            | Self::Range { .. }
+            | Self::Truncated { .. } => ErrorKind::Network,
+            Self::NotTrusted { source, .. } => match source.kind() {
+                dhow_trust::ErrorKind::Untrusted => ErrorKind::NotTrusted,
+                _ => ErrorKind::Local,
+            },
+            Self::NotSigned { .. } | Self::Unverified { .. } | Self::Mismatch { .. } | Self::DependencyId { .. } => {
+                ErrorKind::NotTrusted
+            }
+            Self::DependencyCycle { .. } | Self::DependencyDepth { .. } | Self::Archive { .. } => ErrorKind::Corrupt,
+            Self::Store(error) => match **error {
+                StoreError::Archive(_) => ErrorKind::Corrupt,
+                StoreError::NotFound { .. } => ErrorKind::NotFound,
+                StoreError::Ambiguous { .. } => ErrorKind::Usage,
+                _ => ErrorKind::Local,
+            },
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
+            Self::ReadCertificates { .. }
+            | Self::NoCertificates { .. }
+            | Self::Client(_)
+            | Self::Read { .. }
+            | Self::Temporary(_) => ErrorKind::Local,
+            Self::Endpoints { source, .. } | Self::Dependency { source, .. } => source.kind(),
+        }
+    }
+
+    /// Which of several endpoints' errors is told. The larger is the graver.
+    pub(crate) fn gravity(&self) -> u8 {
+        match self.kind() {
+            ErrorKind::NotFound => 0,
+            ErrorKind::Usage => 1,
+            ErrorKind::Network => 2,
+            ErrorKind::Corrupt => 3,
+            ErrorKind::NotTrusted => 4,
+            ErrorKind::Local => 5,
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+/// A URL as it may be shown to anybody: without the user's name and password.
+pub(crate) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // A URL without a host has no credentials, and refuses to have them set.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.into()
+}

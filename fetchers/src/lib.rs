@@ -1,0 +1,50 @@
+//! Fetching: from a reference to an image in the store, verified.
+//!
+//! ```text
+//!   Reference ──fetch──► discovery ──► Endpoint, Endpoint, …      tried in order, until one gives what was asked for
+//!                            │             │
+//!                       HttpClient     Transport ──► signature first, then the archive into a temporary file
+//!                                                        │
+//!                             Keyring ── verified ── name and labels checked ── dependencies ──► Store, Provenance
+//! ```
+//!
+//! [`HttpClient`] holds what is dangerous about URLs of strangers: redirects, addresses inside one's own network,
+//! plain HTTP. A [`Transport`] moves bytes and believes nothing; [`fetch`] believes a signature.
+//!
+//! It may use `dhow-image`, `dhow-trust`, `dhow-discovery` and `dhow-store`.
+
+mod address;
+mod client;
+mod connect_to;
+mod dependency;
+mod error;
+mod fetch;
+mod ingest;
+mod insecure;
+mod options;
+mod origin;
+mod pages;
+mod progress;
+mod provenance;
+mod pubkeys;
+mod pull;
+mod redirect;
+mod resolver;
+mod response;
+mod transport;
+
+pub use address::{AddressClass, AddressClasses};
+pub use client::HttpClient;
+pub use connect_to::{ConnectTo, ConnectToError};
+pub use error::{Error, ErrorKind};
+pub use fetch::{FetchContext, Fetched, fetch};
+pub use insecure::Insecure;
+pub use options::{HttpOptions, Timeouts};
+pub use origin::Origin;
+pub use pages::Pages;
+pub use progress::{NoProgress, Phase, Progress};
+pub use provenance::{ArchiveRecord, Insecurity, Provenance, Verified};
+pub use pubkeys::{PubkeySource, Pubkeys, fetch_pubkeys};
+pub use pull::PullPolicy;
+pub use response::HttpResponse;
+pub use transport::{Download, FileTransport, HttpsTransport, Partial, Transport};

@@ -1,0 +1,76 @@
+//! [`Provenance`]: where an image came from and why it was believed.
+
+use chrono::{DateTime, Utc};
+use dhow_trust::Verification;
+use serde::{Deserialize, Serialize};
+
+/// What the store keeps with an image for ever.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Provenance {
+    /// What was asked for.
+    pub reference: String,
+    /// Where the archive was: a URL, or the path of a file.
+    pub source: String,
+    /// The template that led there, if a name was discovered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovered_by: Option<String>,
+    /// The archive as it travelled.
+    pub archive: ArchiveRecord,
+    /// Why it was believed.
+    pub verified: Verified,
+    /// When it was fetched.
+    pub fetched_at: DateTime<Utc>,
+}
+
+/// An archive's digest and size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveRecord {
+    /// The SHA-512 of the file, in hex. It is not the image ID, which is that of the uncompressed tar.
+    pub sha512: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// Why an image was believed. In JSON, what the verification says, or `"insecure"`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", untagged)]
+pub enum Verified {
+    /// Trusted keys signed the archive.
+    By(Verification),
+    /// Nobody vouches for it: the user switched verification off.
+    No(Insecurity),
+}
+
+/// How it came that nobody vouches for an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Insecurity {
+    /// `--insecure-options=image`.
+    Insecure,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_unverified_image_says_so_in_json() {
+        let provenance = Provenance {
+            reference: "example.com/app".to_owned(),
+            source: "https://example.com/app.aci".to_owned(),
+            discovered_by: None,
+            archive: ArchiveRecord {
+                sha512: "ab".to_owned(),
+                size: 1,
+            },
+            verified: Verified::No(Insecurity::Insecure),
+            fetched_at: "2014-12-01T10:00:00Z".parse().unwrap(),
+        };
+        let json = serde_json::to_value(&provenance).unwrap();
+        assert_eq!(json["verified"], "insecure");
+        assert_eq!(json["fetchedAt"], "2014-12-01T10:00:00Z");
+        assert_eq!(serde_json::from_value::<Provenance>(json).unwrap(), provenance);
+    }
+}

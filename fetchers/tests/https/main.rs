@@ -1,0 +1,9 @@
+//! Fetching from real servers on loopback: nginx over TLS, and raw sockets for what nginx would never do.
+#![allow(clippy::unwrap_used)]
+
+mod client;
+mod fetch;
+mod hostile;
+mod publisher;
+mod resume;
+mod world;
