@@ -1,0 +1,117 @@
+//! The command line.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use dhow_fetchers::ConnectTo;
+
+use crate::{build, discover, fetch, image, inspect, key, publish, run, sign, trust, verify};
+
+/// Publishes, finds, verifies, fetches and runs signed application images, with no registry in the middle.
+///
+/// An image is named like a web page, `example.com/app`. Its publisher puts files on any web server; a name is
+/// enough to find it, check who signed it, fetch it, store it once and run it.
+#[derive(Parser)]
+#[command(name = "dhow", version, propagate_version = true, after_help = EXAMPLES, subcommand_required = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  dhow build --rootfs ./root --name example.com/app --label version=1.0.0 --exec /bin/app -o app.aci
+  dhow publish app.aci --site ./site --url https://example.com --key carly@example.com
+  dhow trust add --prefix example.com
+  dhow run example.com/app:1.0.0
+
+`dhow NAME …` runs the program `dhow-NAME` where NAME is no command: `dhow mirror serve` is `dhow-mirror serve`.";
+
+/// What every command takes.
+#[derive(Args, Clone)]
+pub(crate) struct Global {
+    /// The data directory, with the store and the pods [default: /var/lib/dhow for root, else ~/.local/share/dhow]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Where keys and trust are kept [default: /etc/dhow for root, else ~/.config/dhow]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) config_dir: Option<PathBuf>,
+    /// Switches checks off, a list: `image` takes unsigned images, `http` allows plain HTTP, `tls` believes any
+    /// certificate, `pubkey` fetches keys over plain HTTP
+    #[arg(long, global = true, value_name = "CHECK", value_delimiter = ',')]
+    pub(crate) insecure_options: Vec<InsecureOption>,
+    /// Also believes the certificate authorities in this PEM file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca: Vec<PathBuf>,
+    /// Connects to another host and port than the URL says: HOST:PORT:HOST:PORT, as curl does
+    #[arg(long, global = true, value_name = "FROM:TO")]
+    pub(crate) connect_to: Vec<ConnectTo>,
+    /// Prints results only
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Tells more on the way; twice, everything
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+impl Global {
+    /// These options with `later` ones over them, which stood further on in the command line.
+    pub(crate) fn overridden_by(mut self, later: Self) -> Self {
+        self.dir = later.dir.or(self.dir);
+        self.config_dir = later.config_dir.or(self.config_dir);
+        self.insecure_options.extend(later.insecure_options);
+        self.ca.extend(later.ca);
+        self.connect_to.extend(later.connect_to);
+        self.quiet |= later.quiet;
+        self.verbose = self.verbose.max(later.verbose);
+        self
+    }
+}
+
+/// A check that can be switched off.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InsecureOption {
+    /// Images need no signature.
+    Image,
+    /// Plain HTTP is allowed.
+    Http,
+    /// Any TLS certificate is believed.
+    Tls,
+    /// Keys may come over plain HTTP.
+    Pubkey,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Build(Box<build::BuildArguments>),
+    Validate(inspect::ValidateArguments),
+    Manifest(inspect::ManifestArguments),
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    Sign(sign::SignArguments),
+    Verify(verify::VerifyArguments),
+    Publish(publish::PublishArguments),
+    Discover(discover::DiscoverArguments),
+    #[command(subcommand)]
+    Trust(trust::TrustCommand),
+    Fetch(fetch::FetchArguments),
+    #[command(subcommand)]
+    Image(image::ImageCommand),
+    Run(run::RunArguments),
+    #[command(flatten)]
+    Pods(run::PodCommand),
+    #[command(external_subcommand)]
+    External(Vec<OsString>),
+}

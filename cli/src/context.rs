@@ -1,0 +1,134 @@
+//! What the commands share: where things are, and how the network is reached.
+
+use std::{env, path::PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use dhow_fetchers::{HttpClient, HttpOptions, Insecure};
+use dhow_store::Store;
+use dhow_trust::{KeyStore, Keyring};
+
+use crate::arguments::{Global, InsecureOption};
+
+/// Where configuration comes from that no user of this machine wrote.
+const SHARED_CONFIG: [&str; 2] = ["/usr/lib/dhow", "/etc/dhow"];
+
+pub(crate) struct Context {
+    pub(crate) global: Global,
+}
+
+impl Context {
+    pub(crate) fn new(global: Global) -> Self {
+        Self { global }
+    }
+
+    /// Sends what the libraries tell on their way to stderr: warnings, and more with `-v`.
+    pub(crate) fn start_logging(&self) {
+        let level = match (self.global.quiet, self.global.verbose) {
+            (true, _) => "error",
+            (_, 0) => "warn",
+            (_, 1) => "dhow=info,dhow_fetchers=info,dhow_store=info,dhow_discovery=info",
+            (_, 2) => "debug",
+            _ => "trace",
+        };
+        tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+            .with_writer(std::io::stderr)
+            .without_time()
+            .init();
+    }
+
+    /// The data directory.
+    pub(crate) fn data_dir(&self) -> Result<PathBuf> {
+        match &self.global.dir {
+            Some(dir) => Ok(dir.clone()),
+            None if is_root() => Ok("/var/lib/dhow".into()),
+            None => in_home("XDG_DATA_HOME", ".local/share"),
+        }
+    }
+
+    /// The user's own configuration directory.
+    pub(crate) fn config_dir(&self) -> Result<PathBuf> {
+        match &self.global.config_dir {
+            Some(dir) => Ok(dir.clone()),
+            None if is_root() => Ok("/etc/dhow".into()),
+            None => in_home("XDG_CONFIG_HOME", ".config"),
+        }
+    }
+
+    pub(crate) fn store(&self) -> Result<Store> {
+        let dir = self.data_dir()?;
+        Store::open(&dir).with_context(|| format!("Could not open the store in `{}`", dir.display()))
+    }
+
+    /// The user's own keys.
+    pub(crate) fn keys(&self) -> Result<KeyStore> {
+        Ok(KeyStore::open(&self.config_dir()?))
+    }
+
+    /// The keys that are trusted.
+    pub(crate) fn keyring(&self) -> Result<Keyring> {
+        let own = self.config_dir()?;
+        // Whoever names a configuration directory means that one alone.
+        let shared = SHARED_CONFIG.iter().map(PathBuf::from);
+        let shared = shared.filter(|dir| self.global.config_dir.is_none() && *dir != own);
+        Ok(Keyring::open(shared, own.clone()))
+    }
+
+    pub(crate) fn client(&self) -> Result<HttpClient> {
+        let options = HttpOptions {
+            ca: self.global.ca.clone(),
+            connect_to: self.global.connect_to.clone(),
+            insecure_http: self.allows(InsecureOption::Http),
+            insecure_tls: self.allows(InsecureOption::Tls),
+            ..HttpOptions::default()
+        };
+        Ok(HttpClient::new(options)?)
+    }
+
+    pub(crate) fn insecure(&self) -> Insecure {
+        Insecure {
+            image: self.allows(InsecureOption::Image),
+            pubkey: self.allows(InsecureOption::Pubkey),
+        }
+    }
+
+    fn allows(&self, option: InsecureOption) -> bool {
+        self.global.insecure_options.contains(&option)
+    }
+
+    /// Runs what speaks to the network.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> Result<T> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        Ok(runtime.block_on(future))
+    }
+
+    /// Tells a person what happened; results go to stdout instead.
+    #[expect(clippy::print_stderr, reason = "this is where the program speaks to people")]
+    pub(crate) fn say(&self, text: impl std::fmt::Display) {
+        if !self.global.quiet {
+            eprintln!("{text}");
+        }
+    }
+}
+
+/// Prints a result.
+#[expect(clippy::print_stdout, reason = "results go to stdout")]
+pub(crate) fn print(text: impl std::fmt::Display) {
+    println!("{text}");
+}
+
+pub(crate) fn is_root() -> bool {
+    // SAFETY: geteuid only returns a number.
+    unsafe { libc::geteuid() == 0 }
+}
+
+fn in_home(variable: &str, default: &str) -> Result<PathBuf> {
+    match (env::var_os(variable), env::home_dir()) {
+        (Some(dir), _) if !dir.is_empty() => Ok(PathBuf::from(dir).join("dhow")),
+        (_, Some(home)) => Ok(home.join(default).join("dhow")),
+        (_, None) => bail!("Could not find the home directory: set HOME, or name a directory with --dir"),
+    }
+}

@@ -1,0 +1,71 @@
+//! `dhow discover`.
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use dhow_discovery::{Options, Request};
+use dhow_fetchers::{Origin, Pages};
+use dhow_image::Reference;
+
+use crate::{
+    arguments::Format,
+    context::{Context, print},
+};
+
+/// Finds where the image of a name lies, and the keys of its publisher, without fetching either.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  dhow discover example.com/app:1.0.0
+  dhow discover --explain example.com/app")]
+pub(crate) struct DiscoverArguments {
+    /// A name with labels, as in example.com/app:1.0.0,arch=amd64
+    #[arg(value_name = "NAME")]
+    reference: Reference,
+    /// Tells every request, tag and decision
+    #[arg(long)]
+    explain: bool,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(crate) fn discover(context: &Context, options: DiscoverArguments) -> Result<()> {
+    let Reference::Named { name, labels } = &options.reference else {
+        bail!("`{}` is no name, and only names are discovered", options.reference);
+    };
+    let client = context.client()?;
+    let origin = Origin::of_name(name);
+    let request = Request::new(name.clone(), labels.clone());
+    let schemes = if client.options().insecure_http {
+        Options::insecure_http()
+    } else {
+        Options::https()
+    };
+    let result = context.block_on(dhow_discovery::discover(
+        &Pages::new(&client, &origin),
+        &request,
+        &schemes,
+    ))?;
+    if let (Err(error), true) = (&result, options.explain) {
+        print(error.trace());
+    }
+    let discovery = result
+        .map_err(dhow_fetchers::Error::from)
+        .with_context(|| format!("Could not discover `{}`", options.reference))?;
+    match options.format {
+        Format::Json => print(serde_json::to_string_pretty(&discovery)?),
+        Format::Text => {
+            if options.explain {
+                print(&discovery.trace);
+            }
+            for endpoint in &discovery.endpoints {
+                print(format_args!("archive    {}", endpoint.archive));
+                print(format_args!("signature  {}", endpoint.signature));
+            }
+            for url in &discovery.pubkeys {
+                print(format_args!("keys       {url}"));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! How a command ends: its exit code, and what the person at the terminal is told.
+
+use std::process::ExitCode;
+
+use dhow_image::ArchiveError;
+use dhow_store::StoreError;
+
+const FAILED: u8 = 1;
+const NOT_FOUND: u8 = 3;
+const NOT_TRUSTED: u8 = 4;
+const NETWORK: u8 = 5;
+
+/// Reports a failure and gives the exit code that tells its kind.
+#[expect(clippy::print_stderr, reason = "this is where failures are reported")]
+pub(crate) fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
+    let error = match result {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    // A reader that has seen enough (`dhow image list | head -1`) is no failure to tell anyone about.
+    let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    if !error.chain().any(broken_pipe) {
+        eprintln!("error: {error}");
+        let mut said = error.to_string();
+        for cause in error.chain().skip(1) {
+            let text = cause.to_string();
+            // Some libraries repeat their cause in their own text.
+            if !said.contains(&text) {
+                eprintln!("  cause: {text}");
+            }
+            said = text;
+        }
+        if let Some(hint) = hint(&error) {
+            eprintln!("  hint: {hint}");
+        }
+    }
+    ExitCode::from(code(&error))
+}
+
+/// The exit code of an error, by the innermost cause that has one.
+fn code(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(code_of).unwrap_or(FAILED)
+}
+
+fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    use dhow_fetchers::ErrorKind as Fetch;
+    use dhow_trust::ErrorKind as Trust;
+    if let Some(error) = as_a::<dhow_fetchers::Error>(cause) {
+        return match error.kind() {
+            Fetch::NotFound => Some(NOT_FOUND),
+            Fetch::NotTrusted | Fetch::Corrupt => Some(NOT_TRUSTED),
+            Fetch::Network => Some(NETWORK),
+            _ => Some(FAILED),
+        };
+    }
+    if let Some(error) = as_a::<dhow_trust::Error>(cause) {
+        return match error.kind() {
+            Trust::Untrusted => Some(NOT_TRUSTED),
+            Trust::NotFound => Some(NOT_FOUND),
+            _ => None,
+        };
+    }
+    if let Some(error) = as_a::<StoreError>(cause) {
+        return match error {
+            StoreError::NotFound { .. } | StoreError::MissingDependency { .. } => Some(NOT_FOUND),
+            StoreError::Damaged { .. } | StoreError::DamagedManifest { .. } => Some(NOT_TRUSTED),
+            _ => None,
+        };
+    }
+    match as_a::<ArchiveError>(cause)? {
+        ArchiveError::Io(_) => None,
+        _ => Some(NOT_TRUSTED),
+    }
+}
+
+/// A cause as the error that it is, boxed or not.
+fn as_a<'a, E: std::error::Error + 'static>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a E> {
+    cause
+        .downcast_ref::<E>()
+        .or_else(|| cause.downcast_ref::<Box<E>>().map(|boxed| &**boxed))
+}
+
+/// The one thing to try, where there is one.
+fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| match as_a::<dhow_trust::Error>(cause)? {
+        dhow_trust::Error::UnknownSigner { .. } => {
+            Some("`dhow trust add --prefix NAME` shows the publisher's keys".to_owned())
+        }
+        dhow_trust::Error::KeyNotFound { .. } => Some("`dhow key generate` makes a key".to_owned()),
+        _ => None,
+    })
+}

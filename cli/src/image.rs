@@ -1,0 +1,202 @@
+//! `dhow image`: the images in the store.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Subcommand};
+use dhow_fetchers::{Provenance, Verified};
+use dhow_image::{ImageId, Reference};
+use dhow_store::{ImageRecord, Standing, Store, StoreError};
+
+use crate::{
+    arguments::Format,
+    context::{Context, print},
+    table::{size, table},
+};
+
+/// Lists, shows and exports the images in the store.
+#[derive(Subcommand)]
+pub(crate) enum ImageCommand {
+    List(ListArguments),
+    Show(ShowArguments),
+    Manifest(ManifestArguments),
+    Export(ExportArguments),
+}
+
+/// Lists the images in the store.
+#[derive(Args)]
+#[command(after_help = "Example:\n  dhow image list --format json")]
+pub(crate) struct ListArguments {
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Prints whole image IDs
+    #[arg(long)]
+    full: bool,
+}
+
+/// Shows where an image came from, who signed it and by which rule that was believed.
+#[derive(Args)]
+#[command(after_help = "Example:\n  dhow image show example.com/app")]
+pub(crate) struct ShowArguments {
+    /// A name with labels, as in example.com/app:1.0.0, or an image ID
+    #[arg(value_name = "REF")]
+    reference: Reference,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Prints the manifest of an image in the store.
+#[derive(Args)]
+#[command(after_help = "Example:\n  dhow image manifest example.com/app:1.0.0")]
+pub(crate) struct ManifestArguments {
+    /// A name with labels, as in example.com/app:1.0.0, or an image ID
+    #[arg(value_name = "REF")]
+    reference: Reference,
+}
+
+/// Writes an image's tar, uncompressed and bit for bit as it was built.
+#[derive(Args)]
+#[command(after_help = "Example:\n  dhow image export example.com/app:1.0.0 app.aci")]
+pub(crate) struct ExportArguments {
+    /// A name with labels, as in example.com/app:1.0.0, or an image ID
+    #[arg(value_name = "REF")]
+    reference: Reference,
+    /// The file to write, or `-` for stdout
+    #[arg(value_name = "FILE.aci")]
+    output: PathBuf,
+    /// Overwrites the file if it is there
+    #[arg(long)]
+    overwrite: bool,
+}
+
+pub(crate) fn image(context: &Context, command: ImageCommand) -> Result<()> {
+    let store = context.store()?;
+    match command {
+        ImageCommand::List(options) => list(&store, &options),
+        ImageCommand::Show(options) => show(&store, &options),
+        ImageCommand::Manifest(options) => manifest(&store, &options),
+        ImageCommand::Export(options) => export(&store, &options),
+    }
+}
+
+/// The image in the store that a reference means.
+pub(crate) fn find(store: &Store, reference: &Reference) -> Result<ImageId> {
+    match reference {
+        Reference::Id(prefix) => Ok(store.resolve(prefix)?),
+        Reference::Named { name, labels } => {
+            Ok(store
+                .find(name, labels, Standing::Unverified)?
+                .ok_or_else(|| StoreError::NotFound {
+                    id: reference.to_string(),
+                })?)
+        }
+        Reference::File(_) | Reference::Url(_) => {
+            bail!("`{reference}` is no name and no image ID, which is how images in the store are called")
+        }
+    }
+}
+
+fn list(store: &Store, options: &ListArguments) -> Result<()> {
+    let images = store.images()?;
+    match options.format {
+        Format::Text => {
+            let rows: Vec<_> = images
+                .iter()
+                .map(|image| {
+                    let id = if options.full {
+                        image.id.to_string()
+                    } else {
+                        image.id.short()
+                    };
+                    [
+                        image.name.to_string(),
+                        image.labels.to_string(),
+                        size(image.tar_size),
+                        imported(image),
+                        id,
+                    ]
+                })
+                .collect();
+            print(table(["NAME", "LABELS", "SIZE", "IMPORTED", "ID"], &rows));
+        }
+        Format::Json => print(serde_json::Value::from_iter(images.iter().map(|image| {
+            serde_json::json!({
+                "id": image.id,
+                "name": image.name,
+                "labels": image.labels,
+                "size": image.tar_size,
+                "importedAt": image.imported_at.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+            })
+        }))),
+    }
+    Ok(())
+}
+
+fn imported(image: &ImageRecord) -> String {
+    let time = chrono::DateTime::<chrono::Local>::from(image.imported_at);
+    time.format("%Y-%m-%d %H:%M").to_string()
+}
+
+fn show(store: &Store, options: &ShowArguments) -> Result<()> {
+    let id = find(store, &options.reference)?;
+    let manifest = store.manifest(&id)?;
+    let provenance = store.provenance(&id)?;
+    if options.format == Format::Json {
+        print(serde_json::json!({ "id": id, "manifest": manifest, "provenance": provenance }));
+        return Ok(());
+    }
+    let provenance: Provenance = serde_json::from_value(provenance)
+        .with_context(|| format!("The provenance of `{}` is not readable", id.short()))?;
+    print(format_args!(
+        "name      {}\nlabels    {}\nid        {id}",
+        manifest.name, manifest.labels
+    ));
+    print(format_args!(
+        "asked     {}\nsource    {}",
+        provenance.reference, provenance.source
+    ));
+    print(format_args!(
+        "fetched   {}",
+        provenance.fetched_at.format("%Y-%m-%d %H:%M:%S UTC")
+    ));
+    match &provenance.verified {
+        Verified::By(verification) => print(format_args!("verified  {verification}")),
+        Verified::No(_) => print("verified  no: taken in with --insecure-options=image"),
+    }
+    Ok(())
+}
+
+fn manifest(store: &Store, options: &ManifestArguments) -> Result<()> {
+    let id = find(store, &options.reference)?;
+    print(serde_json::to_string_pretty(&store.manifest(&id)?)?);
+    Ok(())
+}
+
+fn export(store: &Store, options: &ExportArguments) -> Result<()> {
+    let id = find(store, &options.reference)?;
+    let mut tar = store.export(&id)?;
+    if options.output == Path::new("-") {
+        let mut out = BufWriter::new(io::stdout().lock());
+        io::copy(&mut tar, &mut out)?;
+        return Ok(out.flush()?);
+    }
+    let path = options.output.display();
+    if options.output.exists() && !options.overwrite {
+        bail!("`{path}` exists: --overwrite replaces it");
+    }
+    let mut write = || -> io::Result<()> {
+        let mut out = BufWriter::with_capacity(256 << 10, File::create(&options.output)?);
+        io::copy(&mut tar, &mut out)?;
+        out.flush()
+    };
+    write()
+        .inspect_err(|_| drop(fs::remove_file(&options.output)))
+        .with_context(|| format!("Could not write `{path}`"))
+}

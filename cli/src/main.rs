@@ -1,0 +1,62 @@
+//! `dhow`: publish, find, verify, fetch and run signed application images.
+//!
+//! ```text
+//!   arguments ──► a file for each command ──► the libraries
+//!                      │
+//!                   Context: data directory, keyring, network, how results are printed
+//! ```
+//!
+//! Each command parses, calls and prints; what it does is in the libraries. `dhow run` and its kin execute
+//! `dhow-pod`, and a command that is not known here executes `dhow-NAME`, as git and cargo do.
+
+#![allow(
+    rustdoc::bare_urls,
+    reason = "the comments of arguments are their help, which a terminal shows as it is"
+)]
+
+mod arguments;
+mod build;
+mod context;
+mod discover;
+mod external;
+mod failure;
+mod fetch;
+mod image;
+mod inspect;
+mod key;
+mod progress;
+mod publish;
+mod run;
+mod sign;
+mod table;
+mod trust;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let context = context::Context::new(arguments.global);
+    context.start_logging();
+    let result = match arguments.command {
+        Command::Build(options) => build::build(&context, *options),
+        Command::Validate(options) => inspect::validate(&context, options),
+        Command::Manifest(options) => inspect::manifest(&context, options),
+        Command::Key(command) => key::key(&context, command),
+        Command::Sign(options) => sign::sign(&context, options),
+        Command::Verify(options) => verify::verify(&context, options),
+        Command::Publish(options) => publish::publish(&context, options),
+        Command::Discover(options) => discover::discover(&context, options),
+        Command::Trust(command) => trust::trust(&context, command),
+        Command::Fetch(options) => fetch::fetch(&context, options),
+        Command::Image(command) => image::image(&context, command),
+        Command::Run(options) => return failure::exit_code(run::run(&context, options)),
+        Command::Pods(command) => return failure::exit_code(run::pods(&context, command)),
+        Command::External(words) => return failure::exit_code(external::external(&words)),
+    };
+    failure::exit_code(result.map(|()| ExitCode::SUCCESS))
+}

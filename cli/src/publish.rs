@@ -1,0 +1,153 @@
+//! `dhow publish`.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use dhow_site::{BaseUrl, OnConflict, Publication, Published, Site};
+use dhow_trust::Certificate;
+use url::Url;
+
+use crate::{
+    arguments::Format,
+    context::{Context, print},
+    sign::{find_key, sign_file, signature_path},
+};
+
+/// Writes archives, their signatures, your public key and the pages by which they are found into a site's directory.
+///
+/// Any web server can serve the directory as it is. An archive that has its signature beside it, as FILE.asc, is
+/// published with that one; any other is signed now.
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  dhow publish app.aci --site ./site --url https://example.com --key carly@example.com")]
+pub(crate) struct PublishArguments {
+    /// The archives
+    #[arg(value_name = "FILE.aci", required = true)]
+    archives: Vec<PathBuf>,
+    /// The site's directory, made if there is none
+    #[arg(long, value_name = "DIR")]
+    site: PathBuf,
+    /// Where on the web the site is
+    #[arg(long, value_name = "URL")]
+    url: Url,
+    /// The key to sign with: a part of its user ID, the end of its fingerprint, or its file [default: your only one]
+    #[arg(long)]
+    key: Option<String>,
+    /// The public keys of those who signed, where they are not yours and not on the site yet
+    #[arg(long, value_name = "FILE")]
+    pubkey: Option<PathBuf>,
+    /// Replaces what is published under the same name and labels
+    #[arg(long)]
+    replace: bool,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()> {
+    let site = Site::open_directory(&options.site, BaseUrl::new(options.url.clone())?)?;
+    let on_conflict = if options.replace {
+        OnConflict::Replace
+    } else {
+        OnConflict::Refuse
+    };
+    for archive in &options.archives {
+        let signed = signed(context, &options, archive)?;
+        let publication = Publication {
+            archive,
+            signature: &signed.signature,
+            certificates: &signed.certificates,
+            on_conflict,
+        };
+        let published = context
+            .block_on(site.publish(publication))?
+            .with_context(|| format!("Could not publish `{}`", archive.display()))?;
+        match options.format {
+            Format::Text => tell(context, &published),
+            Format::Json => print(serde_json::json!({
+                "name": published.name,
+                "labels": published.labels,
+                "id": published.id,
+                "archive": published.archive_url,
+                "page": published.page_url,
+                "isLatest": published.is_latest,
+                "written": published.written,
+            })),
+        }
+    }
+    Ok(())
+}
+
+fn tell(context: &Context, published: &Published) {
+    let Published {
+        name, labels, written, ..
+    } = published;
+    match written.len() {
+        0 => context.say(format_args!("`{name}` with {labels} was published already")),
+        count => context.say(format_args!("Published `{name}` with {labels}: {count} files written")),
+    }
+    if !published.is_own {
+        context.say(format_args!(
+            "warning: `{name}` is not under the site's URL: only clients that use the site as a mirror will find it there"
+        ));
+    }
+    print(format_args!("{}\n{}", published.archive_url, published.page_url));
+}
+
+/// A signature and the keys of whoever made it.
+struct Signed {
+    signature: Vec<u8>,
+    certificates: Vec<Certificate>,
+}
+
+/// The signature that is there, or a new one.
+fn signed(context: &Context, options: &PublishArguments, archive: &Path) -> Result<Signed> {
+    let path = signature_path(archive);
+    if options.key.is_none() && path.exists() {
+        let signature = fs::read(&path).with_context(|| format!("Could not read `{}`", path.display()))?;
+        let certificates = signers(context, options, archive, &signature)?;
+        return Ok(Signed {
+            signature,
+            certificates,
+        });
+    }
+    if options.pubkey.is_some() {
+        bail!(
+            "`{}` is not signed yet, so --pubkey has nothing to say",
+            archive.display()
+        );
+    }
+    let key = find_key(context, options.key.as_deref())?;
+    Ok(Signed {
+        signature: sign_file(&key, archive)?,
+        certificates: vec![key.certificate()],
+    })
+}
+
+/// Those of the given or the user's own keys that made the signature. None where the site is to know them.
+fn signers(
+    context: &Context,
+    options: &PublishArguments,
+    archive: &Path,
+    signature: &[u8],
+) -> Result<Vec<Certificate>> {
+    if let Some(path) = &options.pubkey {
+        let bytes = fs::read(path).with_context(|| format!("Could not read `{}`", path.display()))?;
+        return Certificate::parse_many(&bytes)
+            .with_context(|| format!("Could not read keys from `{}`", path.display()));
+    }
+    let mut signers = Vec::new();
+    for key in context.keys()?.list()? {
+        let certificate = key.certificate();
+        let data = File::open(archive).with_context(|| format!("Could not open `{}`", archive.display()))?;
+        if dhow_trust::verify_with_certificates(std::slice::from_ref(&certificate), signature, data).is_ok() {
+            signers.push(certificate);
+        }
+    }
+    Ok(signers)
+}
