@@ -12,7 +12,7 @@ use crate::address::AddressClasses;
 ///
 /// It may itself be anywhere. Others, which are strangers' words, may be on the Internet, and inside those kinds of
 /// network in which the origin is: so an intranet's pages can point around the intranet, and the Internet's cannot
-/// point into it (DESIGN, "Discovery").
+/// point into it.
 #[derive(Debug)]
 pub struct Origin {
     host: String,

@@ -138,7 +138,7 @@ impl PodError {
         }
     }
 
-    /// The exit code (DESIGN, "Commands"): 3 where something was not found, 4 where the store is damaged, 1 else.
+    /// The exit code: 3 where something was not found, 4 where the store is damaged, 1 else.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::ImageNotFound { .. } | Self::PodNotFound { .. } => ExitCode::from(3),

@@ -8,7 +8,7 @@
 //!     00  SHA-512: 64 bytes  size: u64                   the end: what the whole tar must be
 //! ```
 //!
-//! Numbers are little-endian. `docs/formats/recipe.md` says the same in prose.
+//! Numbers are little-endian. `docs/src/formats/recipe.md` says the same in prose.
 
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 

@@ -1,0 +1,111 @@
+//! Runs the measurements: `cargo run --release -p dhow-bench -- --help`.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+use dhow_bench::Contest;
+use dhow_image::{BuildOptions, ImageManifest, Name};
+use dhow_store::{Standing, Store};
+
+/// Measures dhow beside its peers, in turns, and prints medians and ratios.
+#[derive(Parser)]
+#[command(after_help = "Example:\n  cargo run --release -p dhow-bench -- ingest target/test-data/debian")]
+struct Arguments {
+    #[command(subcommand)]
+    measurement: Measurement,
+    /// How often each contestant does its work
+    #[arg(long, default_value_t = 5, global = true)]
+    rounds: usize,
+    /// Where stores are made, on the file system to be measured
+    #[arg(long, default_value = "target/bench", global = true)]
+    scratch: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Measurement {
+    /// Reading an archive whole: beside `gzip -dc | sha512sum`, the image ID, and taking it into a new store.
+    Ingest {
+        /// The root file system to pack
+        rootfs: PathBuf,
+    },
+    /// Giving an image back: beside copying its tar, exporting it.
+    Export {
+        /// The root file system to pack
+        rootfs: PathBuf,
+    },
+}
+
+#[expect(clippy::print_stdout, reason = "results go to stdout")]
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    fs::create_dir_all(&arguments.scratch)?;
+    let scratch = tempfile::tempdir_in(&arguments.scratch)?;
+    let contest = match &arguments.measurement {
+        Measurement::Ingest { rootfs } => ingest(rootfs, scratch.path(), arguments.rounds)?,
+        Measurement::Export { rootfs } => export(rootfs, scratch.path(), arguments.rounds)?,
+    };
+    print!("{contest}");
+    Ok(())
+}
+
+/// Packs a root file system as a gzip archive.
+fn pack(rootfs: &Path, scratch: &Path) -> Result<PathBuf> {
+    let archive = scratch.join("image.aci");
+    let options = BuildOptions::default();
+    let manifest = ImageManifest::new(Name::new("bench.example/image")?);
+    dhow_image::build(&manifest, rootfs, &options, File::create(&archive)?)?;
+    Ok(archive)
+}
+
+fn shell(script: &str, argument: &Path) -> Result<()> {
+    let status = Command::new("sh").args(["-c", script, "sh"]).arg(argument).status()?;
+    ensure!(status.success(), "`{script}` failed");
+    Ok(())
+}
+
+fn ingest(rootfs: &Path, scratch: &Path, rounds: usize) -> Result<Contest> {
+    let archive = pack(rootfs, scratch)?;
+    let mut number = 0;
+    Contest::new(format!("reading an archive of {}", rootfs.display()), rounds).run(&mut [
+        ("gzip -dc | sha512sum", &mut || {
+            shell("gzip -dc < \"$1\" | sha512sum > /dev/null", &archive)
+        }),
+        ("dhow_image::read_summary", &mut || {
+            dhow_image::read_summary(File::open(&archive)?)?;
+            Ok(())
+        }),
+        ("Store::stage and commit, a new store", &mut || {
+            number += 1;
+            let store = Store::open(&scratch.join(format!("store-{number}")))?;
+            store
+                .stage(File::open(&archive)?)?
+                .commit(&serde_json::Value::Null, Standing::Unverified)?;
+            Ok(())
+        }),
+    ])
+}
+
+fn export(rootfs: &Path, scratch: &Path, rounds: usize) -> Result<Contest> {
+    let archive = pack(rootfs, scratch)?;
+    let tar = scratch.join("image.tar");
+    shell("gzip -dc < \"$1\" > \"${1%.aci}.tar\"", &archive)?;
+    let store = Store::open(&scratch.join("store"))?;
+    let id = store
+        .stage(File::open(&archive)?)?
+        .commit(&serde_json::Value::Null, Standing::Unverified)
+        .context("Could not fill the store")?;
+    Contest::new(format!("giving back an image of {}", rootfs.display()), rounds).run(&mut [
+        ("cat | sha512sum", &mut || {
+            shell("cat < \"$1\" | sha512sum > /dev/null", &tar)
+        }),
+        ("Store::export, verified", &mut || {
+            std::io::copy(&mut store.export(&id)?, &mut std::io::sink())?;
+            Ok(())
+        }),
+    ])
+}

@@ -1,0 +1,18 @@
+# What the machine checks; `.ci/run` does the same and then runs the tests.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+    cargo deny --locked check bans licenses sources
+
+# Installs what the tests need, and runs every one of them.
+test *ARGS:
+    tests/run {{ARGS}}
+
+# Measures dhow beside its peers.
+bench *ARGS:
+    cargo run --release -p dhow-bench -- {{ARGS}}
+
+# Writes the book to target/book.
+book:
+    mdbook build docs

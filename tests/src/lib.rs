@@ -1,0 +1,27 @@
+//! The test world: everything that the end-to-end tests need, real and temporary.
+//!
+//! ```text
+//!   World ── a directory with a store, a configuration, a certificate authority
+//!     ├── dhow(…)        the program itself, as a user calls it ──► Outcome: exit code, output, peak memory
+//!     ├── image(name)    a builder of small images with a real shell in them
+//!     ├── nginx(site)    a real web server over TLS, which `dhow` reaches under the site's name
+//!     └── gpg(…)         the real GnuPG with a home of its own
+//!   debian()             a Debian root file system, made once and kept under the target directory
+//! ```
+//!
+//! Nothing is skipped: where a program that a test needs is missing, the test fails and says so. `tests/run` installs
+//! them all.
+
+mod debian;
+mod gpg;
+mod image;
+mod nginx;
+mod outcome;
+mod world;
+
+pub use debian::debian;
+pub use gpg::Gpg;
+pub use image::Image;
+pub use nginx::Nginx;
+pub use outcome::Outcome;
+pub use world::{World, programs, workspace};

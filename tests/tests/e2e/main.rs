@@ -1,0 +1,10 @@
+//! End-to-end tests: the programs, real servers, real peers.
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+
+mod arrows;
+mod flow;
+mod gpg;
+mod help;
+mod mirror;
+mod refusals;
+mod rootless;
