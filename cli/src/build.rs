@@ -1,5 +1,10 @@
 //! `dhow build`.
 
+mod assemble;
+mod build_file;
+mod in_root;
+mod run_step;
+
 use std::{
     collections::BTreeMap,
     env,
@@ -15,25 +20,30 @@ use dhow_image::{
     Selection,
 };
 
+use self::{assemble::assemble, build_file::BuildFile};
 use crate::{
     context::{Context, print},
     table::size,
 };
 
-/// Builds an image from a directory.
+/// Builds an image from a directory, or by the steps of a build file.
 ///
 /// The same directory and flags give the same image ID, on any machine. The manifest is made from the flags, or taken
 /// from a file and completed by them. Times later than SOURCE_DATE_EPOCH, if that is set, become it.
 #[derive(Args)]
 #[command(after_help = "\
-Example:
-  dhow build --rootfs ./root --name example.com/app --label version=1.0.0 --exec /bin/app --exec --serve -o app.aci")]
+Examples:
+  dhow build --rootfs ./root --name example.com/app --label version=1.0.0 --exec /bin/app --exec --serve -o app.aci
+  dhow build --file BUILD.toml -o app.aci")]
 pub(crate) struct BuildArguments {
     /// The directory that becomes the image's root file system
-    #[arg(long, value_name = "DIR")]
-    rootfs: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "file")]
+    rootfs: Option<PathBuf>,
+    /// A build file: base image, steps, and what the manifest says
+    #[arg(long, short, value_name = "BUILD.toml", conflicts_with_all = ["rootfs", "manifest"])]
+    file: Option<PathBuf>,
     /// The image's name, as in example.com/app
-    #[arg(long, required_unless_present = "manifest")]
+    #[arg(long, required_unless_present_any = ["manifest", "file"])]
     name: Option<Name>,
     /// A label, as in version=1.0.0; os and arch are this machine's unless given or --no-arch is
     #[arg(long = "label", value_name = "NAME=VALUE")]
@@ -113,7 +123,8 @@ enum CompressionName {
 }
 
 pub(crate) fn build(context: &Context, options: BuildArguments) -> Result<()> {
-    let manifest = manifest(&options)?;
+    let file = options.file.as_deref().map(BuildFile::read).transpose()?;
+    let manifest = manifest(&options, file.as_ref())?;
     let source_date_epoch = match env::var("SOURCE_DATE_EPOCH") {
         Ok(text) => Some(
             text.parse()
@@ -134,11 +145,26 @@ pub(crate) fn build(context: &Context, options: BuildArguments) -> Result<()> {
         },
         source_date_epoch,
         owners: owners(&options)?,
-        selection: selection(&options)?,
+        selection: selection(&options, file.as_ref())?,
     };
     let failed = || format!("Could not build `{}`", options.output.display());
+    let mut workshop = None;
+    let rootfs = match (&options.rootfs, &file) {
+        (Some(rootfs), _) => rootfs.clone(),
+        (None, Some(file)) => {
+            // Where the store is there is room for images, on a disk.
+            let data = context.data_dir()?;
+            fs::create_dir_all(&data).with_context(|| format!("Could not make `{}`", data.display()))?;
+            let directory = workshop.insert(tempfile::Builder::new().prefix(".build-").tempdir_in(data)?);
+            let rootfs = directory.path().join("rootfs");
+            fs::create_dir(&rootfs)?;
+            assemble(context, file, &rootfs, directory.path()).with_context(failed)?;
+            rootfs
+        }
+        (None, None) => bail!("The image needs files: give --rootfs or --file"),
+    };
     let built = write_whole(&options.output, |file| {
-        Ok(dhow_image::build(&manifest, &options.rootfs, &build_options, file)?)
+        Ok(dhow_image::build(&manifest, &rootfs, &build_options, file)?)
     })
     .with_context(failed)?;
     for socket in &built.sockets {
@@ -186,8 +212,8 @@ fn owners(options: &BuildArguments) -> Result<OwnerMap> {
     Ok(owners)
 }
 
-fn selection(options: &BuildArguments) -> Result<Selection> {
-    let mut patterns = Vec::new();
+fn selection(options: &BuildArguments, file: Option<&BuildFile>) -> Result<Selection> {
+    let mut patterns = file.map(|file| file.exclude.clone()).unwrap_or_default();
     for path in &options.exclude_files {
         let text = fs::read_to_string(path).with_context(|| format!("Could not read `{}`", path.display()))?;
         patterns.extend(text.lines().map(str::to_owned));
@@ -202,8 +228,12 @@ fn selection(options: &BuildArguments) -> Result<Selection> {
 }
 
 /// The manifest that the flags describe.
-fn manifest(options: &BuildArguments) -> Result<ImageManifest> {
+fn manifest(options: &BuildArguments, file: Option<&BuildFile>) -> Result<ImageManifest> {
     let mut manifest = match (&options.manifest, &options.name) {
+        _ if file.is_some() => file
+            .map(BuildFile::manifest)
+            .transpose()?
+            .expect("there is a build file"),
         (Some(path), _) => {
             let json = fs::read(path).with_context(|| format!("Could not read `{}`", path.display()))?;
             ImageManifest::from_json(&json).with_context(|| format!("`{}` is no valid manifest", path.display()))?

@@ -34,7 +34,7 @@ pub(crate) fn execute(name: &OsStr, arguments: impl IntoIterator<Item = impl AsR
 }
 
 /// Looks beside this program first, so that what was installed together runs together.
-fn find(program: &OsStr) -> Option<PathBuf> {
+pub(crate) fn find(program: &OsStr) -> Option<PathBuf> {
     let beside = env::current_exe()
         .ok()
         .and_then(|own| Some(own.parent()?.join(program)));

@@ -66,6 +66,14 @@ impl Store {
         self.rendered(id, &layers, Way::Checkout)
     }
 
+    /// Copies the root file system of an image, with those it depends on, into a directory, which must be empty.
+    ///
+    /// For an ordinary user, who may not give files away, all of them are that user's.
+    pub fn extract(&self, id: &ImageId, directory: &Path) -> Result<(), StoreError> {
+        let tree = render(self, &layers(self, id)?)?;
+        check_out(&tree, directory, &self.objects_dir(), Contents::Copied).map_err(StoreError::io(directory))
+    }
+
     /// The tree of these layers, made if it is not there yet.
     fn rendered(&self, id: &ImageId, layers: &[Layer], way: Way) -> Result<Rootfs, StoreError> {
         let place = self.trees_dir().join(tree_name(id, layers, way));
