@@ -1,6 +1,6 @@
 //! [`Certificate`]: the public part of a key.
 
-use std::{fmt, time::SystemTime};
+use std::{fmt, path::Path, time::SystemTime};
 
 use chrono::{DateTime, Utc};
 use openpgp::{
@@ -9,6 +9,10 @@ use openpgp::{
         CertParser, ValidCert,
         amalgamation::{ValidAmalgamation as _, ValidateAmalgamation as _},
     },
+    packet::{
+        Key,
+        key::{PublicParts, UnspecifiedRole},
+    },
     parse::Parse as _,
     policy::StandardPolicy,
     serialize::MarshalInto as _,
@@ -16,7 +20,10 @@ use openpgp::{
 };
 use sequoia_openpgp as openpgp;
 
-use crate::{Error, Fingerprint, KeyLabel, armor, error::Cause};
+use crate::{Error, Fingerprint, KeyLabel, armor, error::Cause, fingerprint::hex_digits};
+
+/// Fewer hex digits than this are no fingerprint, but text to be found in a user ID.
+const MIN_DIGITS: usize = 8;
 
 /// Which algorithms are good enough, for everything that this crate believes: no SHA-1, no short RSA.
 pub(crate) static POLICY: StandardPolicy<'static> = StandardPolicy::new();
@@ -43,6 +50,18 @@ impl Certificate {
     pub fn parse_many(bytes: &[u8]) -> Result<Vec<Self>, Error> {
         let certs = parse_certs(bytes)?;
         Ok(certs.into_iter().map(Self::from_cert).collect())
+    }
+
+    /// Reads the one certificate in the file at `path`.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let bytes = std::fs::read(path).map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&bytes).map_err(|error| Error::KeyFile {
+            path: path.to_owned(),
+            source: Box::new(error),
+        })
     }
 
     /// The public part of `cert`.
@@ -106,6 +125,16 @@ impl Certificate {
         }
     }
 
+    /// Whether its fingerprint ends with `query` (at least eight digits), or a user ID has `query` in it, whatever the
+    /// case.
+    pub fn matches(&self, query: &str) -> bool {
+        let is_fingerprint = hex_digits(query)
+            .is_some_and(|digits| digits.len() >= MIN_DIGITS && self.fingerprint().to_hex().ends_with(&digits));
+        let query = query.trim().to_lowercase();
+        let mut user_ids = self.user_ids().into_iter();
+        is_fingerprint || user_ids.any(|user_id| user_id.to_lowercase().contains(&query))
+    }
+
     /// Fingerprint and primary user ID, for messages.
     pub fn label(&self) -> KeyLabel {
         KeyLabel {
@@ -117,6 +146,36 @@ impl Certificate {
     /// The certificate as a text file.
     pub fn to_armored(&self) -> Vec<u8> {
         self.0.armored().to_vec().expect("writing to memory does not fail")
+    }
+
+    /// The valid keys that are made for signing, newest first.
+    pub(crate) fn signing_keys(&self) -> Vec<Key<PublicParts, UnspecifiedRole>> {
+        let keys = self
+            .0
+            .keys()
+            .with_policy(&POLICY, None)
+            .supported()
+            .alive()
+            .revoked(false);
+        let mut keys: Vec<_> = keys.for_signing().map(|key| key.key().clone()).collect();
+        keys.sort_by_key(|key| std::cmp::Reverse(key.creation_time()));
+        keys
+    }
+
+    /// The newest valid key that is made for encryption, as gpg chooses it.
+    pub(crate) fn encryption_key(&self) -> Result<&Key<PublicParts, UnspecifiedRole>, Error> {
+        self.check_primary()?;
+        let keys = self
+            .0
+            .keys()
+            .with_policy(&POLICY, None)
+            .supported()
+            .alive()
+            .revoked(false);
+        let keys = keys.for_storage_encryption().for_transport_encryption();
+        let newest = keys.max_by_key(|key| key.key().creation_time());
+        let newest = newest.ok_or_else(|| Error::CannotEncrypt { key: self.label() })?;
+        Ok(newest.key())
     }
 
     /// Whether any of its keys is one of `issuers`.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use dhow_image::Name;
 use thiserror::Error;
 
-use crate::{Fingerprint, Issuer};
+use crate::{Fingerprint, Issuer, PolicyProblem};
 
 /// A cause from the OpenPGP library.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -81,6 +81,18 @@ pub enum Error {
         /// Why not.
         source: Cause,
     },
+    /// The good signatures are not those that the policy asks for.
+    #[error("the policy of {policy_of} is not met for `{name}`: {problem}")]
+    PolicyNotMet {
+        /// The name of the image.
+        name: Name,
+        /// `every name`, or the prefix whose policy it is.
+        policy_of: String,
+        /// How they fall short.
+        problem: PolicyProblem,
+        /// Why another signature that is there does not count.
+        source: Option<Box<Error>>,
+    },
     /// The reader of the signed data failed: the source is its own error, unchanged.
     #[error("could not read the data of the signature")]
     ReadData(#[source] io::Error),
@@ -106,6 +118,52 @@ pub enum Error {
         /// The key.
         key: KeyLabel,
     },
+    /// The passphrase does not unlock the key.
+    #[error("the passphrase does not unlock {key}")]
+    WrongPassphrase {
+        /// The key.
+        key: KeyLabel,
+    },
+    /// A file that should hold a passphrase does not.
+    #[error("`{}` has no passphrase in its first line", path.display())]
+    NoPassphrase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// gpg-agent could not be asked.
+    #[error("could not sign with gpg-agent: {problem}")]
+    Agent {
+        /// What went wrong.
+        problem: String,
+        /// Why, if the system said so.
+        source: Option<io::Error>,
+    },
+    /// gpg-agent did not do what was asked of it.
+    #[error("gpg-agent refused {command}: {answer}")]
+    AgentRefused {
+        /// What was asked.
+        command: String,
+        /// What it said.
+        answer: String,
+    },
+    /// gpg-agent does not hold the key.
+    #[error("the gpg-agent at `{}` does not hold the secret part of {key}", socket.display())]
+    NotInAgent {
+        /// The key.
+        key: KeyLabel,
+        /// Where the agent listens.
+        socket: PathBuf,
+    },
+    /// The keys say that they are two people's, or the new one is not the newer.
+    #[error("{new} cannot succeed {old}: {problem}")]
+    NoSuccessor {
+        /// The newer key.
+        new: Box<KeyLabel>,
+        /// The older key.
+        old: Box<KeyLabel>,
+        /// Why not.
+        problem: &'static str,
+    },
     /// A text that cannot be a user ID.
     #[error("`{text}` cannot be a user ID: it must be one line of text")]
     InvalidUserId {
@@ -120,6 +178,43 @@ pub enum Error {
         /// Why it failed.
         source: Cause,
     },
+
+    /// The bytes given as an encrypted file are something else.
+    #[error("this is no encrypted file: it is {found}")]
+    NotEncrypted {
+        /// What the bytes look like.
+        found: String,
+    },
+    /// Nothing at hand opens the file.
+    #[error(
+        "none of your keys and no passphrase opens the file, which is encrypted for {}",
+        list(recipients)
+    )]
+    CannotDecrypt {
+        /// For whom it says to be encrypted.
+        recipients: Vec<String>,
+    },
+    /// The passphrase does not open the file.
+    #[error("the passphrase does not open the file")]
+    WrongFilePassphrase,
+    /// The file's encryption is not to be relied on.
+    #[error("the file's encryption is not acceptable: alterations would not be noticed, or its cipher is too weak")]
+    RefusedEncryption(#[source] Cause),
+    /// What was decrypted is not what was encrypted, or not all of it.
+    #[error("the encrypted file was altered or cut short, so nothing of it is to be used")]
+    DamagedEncryption(#[source] Cause),
+    /// A file would be encrypted so that nobody could read it.
+    #[error("a file is encrypted for somebody: give a key or a passphrase")]
+    NoRecipient,
+    /// Nothing can be encrypted to the key.
+    #[error("{key} cannot be encrypted to: it has no valid key for that")]
+    CannotEncrypt {
+        /// The key.
+        key: KeyLabel,
+    },
+    /// Where the result goes failed: the source is its own error, unchanged.
+    #[error("could not write the result")]
+    WriteData(#[source] io::Error),
 
     /// No key of one's own fits the query.
     #[error("no key in `{}` matches `{query}`; it holds {}", directory.display(), list(known))]
@@ -146,6 +241,20 @@ pub enum Error {
         fingerprint: Fingerprint,
         /// `root` or the prefix.
         scope: String,
+    },
+    /// There is no such policy, so it cannot be removed.
+    #[error("there is no policy of {scope}")]
+    PolicyNotFound {
+        /// `every name` or the prefix.
+        scope: String,
+    },
+    /// A file of a keyring could not be used as a policy.
+    #[error("could not use the policy file `{}`", path.display())]
+    PolicyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: Cause,
     },
     /// A file of a keyring or key store could not be used as a key.
     #[error("could not use the key file `{}`", path.display())]
@@ -215,17 +324,32 @@ impl Error {
             | KeyExpired { .. }
             | KeyRevoked { .. }
             | KeyUnusable { .. }
+            | PolicyNotMet { .. }
             | NotAKey { .. }
-            | MalformedKey(_) => ErrorKind::Untrusted,
-            KeyNotFound { .. } | TrustNotFound { .. } => ErrorKind::NotFound,
-            ReadData(_) | Read { .. } | Write { .. } => ErrorKind::Io,
+            | MalformedKey(_)
+            | NotEncrypted { .. }
+            | RefusedEncryption(_)
+            | DamagedEncryption(_) => ErrorKind::Untrusted,
+            KeyNotFound { .. } | TrustNotFound { .. } | PolicyNotFound { .. } => ErrorKind::NotFound,
+            ReadData(_) | WriteData(_) | Read { .. } | Write { .. } => ErrorKind::Io,
             KeyFile { source, .. } => source.kind(),
             NoSecret { .. }
             | Locked { .. }
+            | WrongPassphrase { .. }
+            | NoSuccessor { .. }
+            | Agent { .. }
+            | AgentRefused { .. }
+            | NotInAgent { .. }
+            | NoPassphrase { .. }
+            | CannotDecrypt { .. }
+            | WrongFilePassphrase
+            | NoRecipient
+            | CannotEncrypt { .. }
             | InvalidUserId { .. }
             | Backend { .. }
             | AmbiguousKey { .. }
             | KeyFileName { .. }
+            | PolicyFile { .. }
             | Exists { .. } => ErrorKind::Failed,
         }
     }

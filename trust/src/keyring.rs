@@ -16,9 +16,13 @@
 //! it: in a later directory, at the same place, it withdraws a key that a distribution ships; under a prefix it
 //! withdraws a root key for that prefix.
 //!
+//! What the signatures must add up to is said in `policy.d`, see `keyring/policies.rs`.
+//!
 //! Files are replaced whole. Nothing is cached: a long-running process sees a change at the next question.
 
 mod layers;
+mod policies;
+mod update;
 
 use std::{
     fs,
@@ -28,9 +32,10 @@ use std::{
 use dhow_image::Name;
 
 use self::layers::{File, Layers, find_prefixes, layer_path, read_key, write};
+pub use self::update::{Outcome, Refusal, Update};
 use crate::{
-    Certificate, Error, Fingerprint, Signature, TrustRule,
-    verify::{Candidate, select},
+    Certificate, Error, Fingerprint, Signature,
+    verify::{Candidate, Eligible, select},
 };
 
 /// The trusted keys of an ordered list of directories.
@@ -160,18 +165,32 @@ impl Keyring {
         self.eligible(name, signature).map(drop)
     }
 
-    pub(crate) fn eligible(&self, name: &Name, signature: &Signature) -> Result<Vec<Candidate>, Error> {
-        let trusted = self.candidates(name)?.into_iter().map(
-            |TrustedKey {
-                 prefix, certificate, ..
-             }| {
-                let rule = prefix.map_or(TrustRule::Root, TrustRule::Prefix);
-                Candidate { certificate, rule }
-            },
-        );
-        select(trusted, signature).map_err(|error| match error {
-            Error::UnknownSigner { .. } => self.trusted_elsewhere(name, signature).unwrap_or(error),
-            _ => error,
+    pub(crate) fn eligible(&self, name: &Name, signature: &Signature) -> Result<Eligible, Error> {
+        let trusted = self.candidates(name)?;
+        let policy = self.policy_for(name)?;
+        let count = trusted
+            .iter()
+            .filter(|trusted| trusted.certificate.check().is_ok())
+            .count();
+        let (candidates, problem) =
+            select(trusted.into_iter().map(Candidate::from), signature).map_err(|error| match error {
+                Error::UnknownSigner { .. } => self.trusted_elsewhere(name, signature).unwrap_or(error),
+                _ => error,
+            })?;
+        if let Some(policy) = &policy {
+            let mut possible: Vec<_> = candidates
+                .iter()
+                .map(|candidate| candidate.certificate.fingerprint())
+                .collect();
+            possible.sort();
+            possible.dedup();
+            let judged = policy.policy.judge(&possible);
+            judged.map_err(|short| policy.refuse(name, short, problem))?;
+        }
+        Ok(Eligible {
+            candidates,
+            policy,
+            trusted: count,
         })
     }
 

@@ -8,17 +8,22 @@ use std::{
 };
 
 use openpgp::{
-    Cert, Profile,
-    cert::{CertBuilder, CipherSuite},
-    crypto::KeyPair,
+    Cert, Packet, Profile,
+    cert::{CertBuilder, CipherSuite, amalgamation::key::PrimaryKey as _},
+    crypto::{KeyPair, S2K},
+    packet::{
+        Key,
+        key::{SecretKeyMaterial, SecretParts, UnspecifiedRole},
+    },
     serialize::MarshalInto as _,
     types::{Features, KeyFlags},
 };
 use sequoia_openpgp as openpgp;
 
 use crate::{
-    Certificate, Error, Fingerprint, KeyLabel,
+    Certificate, Error, Fingerprint, KeyLabel, Passphrase, PassphraseRequest, Secrets,
     certificate::{POLICY, parse_certs},
+    passphrase::ATTEMPTS,
     secret_file,
 };
 
@@ -34,6 +39,8 @@ pub struct KeyOptions {
     pub validity: Option<Duration>,
     /// When it says it was made; now, if `None`.
     pub created: Option<SystemTime>,
+    /// What locks its secret part; nothing, if `None`.
+    pub passphrase: Option<Passphrase>,
 }
 
 impl SecretKey {
@@ -53,6 +60,12 @@ impl SecretKey {
                 .set_features(Features::empty().set_seipdv1())?
                 .set_creation_time(options.created)
                 .set_validity_period(options.validity)
+                .set_password(
+                    options
+                        .passphrase
+                        .as_ref()
+                        .map(|passphrase| passphrase.as_password().clone()),
+                )
                 .set_primary_key_flags(KeyFlags::empty().set_certification().set_signing())
                 .add_userid(user_id)
                 .add_subkey(
@@ -131,6 +144,89 @@ impl SecretKey {
         self.certificate().label()
     }
 
+    /// Whether a passphrase is needed before it can be used.
+    pub fn is_locked(&self) -> bool {
+        let mut secrets = self.0.keys().secret();
+        secrets.any(|key| is_encrypted(key.key().secret()))
+    }
+
+    /// The same key with its secret parts readable, as far as they are here and not on a card.
+    /// [`Error::WrongPassphrase`] if the passphrase does not fit.
+    pub fn unlock(&self, passphrase: &Passphrase) -> Result<Self, Error> {
+        self.map_secrets(|key| {
+            if !is_encrypted(key.secret()) {
+                return Ok(key);
+            }
+            let unlocked = key.decrypt_secret(passphrase.as_password());
+            unlocked.map_err(|_| Error::WrongPassphrase { key: self.label() })
+        })
+    }
+
+    /// The same key, locked with a passphrase. One that is locked must be unlocked first.
+    pub fn lock(&self, passphrase: &Passphrase) -> Result<Self, Error> {
+        if self.is_locked() {
+            return Err(Error::Locked { key: self.label() });
+        }
+        self.map_secrets(|key| {
+            if !key.has_unencrypted_secret() {
+                return Ok(key);
+            }
+            key.encrypt_secret(passphrase.as_password())
+                .map_err(|error| Error::Backend {
+                    action: "lock the key",
+                    source: error.into(),
+                })
+        })
+    }
+
+    /// The key ready to use: as it is if it is not locked, else unlocked with a passphrase that is asked for.
+    pub fn unlocked(&self, secrets: &dyn Secrets) -> Result<Self, Error> {
+        if !self.is_locked() {
+            return Ok(self.clone());
+        }
+        let request = PassphraseRequest::Key(self.label());
+        let mut refused = Error::Locked { key: self.label() };
+        for attempt in 0..ATTEMPTS {
+            let Some(passphrase) = secrets.passphrase(&request, attempt)? else {
+                break;
+            };
+            match self.unlock(&passphrase) {
+                Err(wrong @ Error::WrongPassphrase { .. }) => refused = wrong,
+                result => return result,
+            }
+        }
+        Err(refused)
+    }
+
+    fn map_secrets(
+        &self,
+        mut change: impl FnMut(Key<SecretParts, UnspecifiedRole>) -> Result<Key<SecretParts, UnspecifiedRole>, Error>,
+    ) -> Result<Self, Error> {
+        let mut changed: Vec<Packet> = Vec::new();
+        for key in self.0.keys().secret() {
+            let is_primary = key.primary();
+            let key = change(key.key().clone().role_into_unspecified())?;
+            changed.push(if is_primary {
+                key.role_into_primary().into()
+            } else {
+                key.role_into_subordinate().into()
+            });
+        }
+        let (cert, _) = self.0.clone().insert_packets(changed).map_err(|error| Error::Backend {
+            action: "change the lock of the key",
+            source: error.into(),
+        })?;
+        Ok(Self(cert))
+    }
+
+    pub(crate) fn as_cert(&self) -> &Cert {
+        &self.0
+    }
+
+    pub(crate) fn from_cert(cert: Cert) -> Self {
+        Self(cert)
+    }
+
     /// The newest valid key that can sign: as gpg does, a subkey before the primary key.
     pub(crate) fn signer(&self) -> Result<KeyPair, Error> {
         self.certificate().check()?;
@@ -162,6 +258,14 @@ impl SecretKey {
             .parts_into_secret()
             .and_then(|key| key.into_keypair())
             .map_err(failed)
+    }
+}
+
+/// Whether a passphrase opens it. What gpg writes for a secret on a card, or kept elsewhere, is in no cipher.
+fn is_encrypted(secret: &SecretKeyMaterial) -> bool {
+    match secret {
+        SecretKeyMaterial::Unencrypted(_) => false,
+        SecretKeyMaterial::Encrypted(secret) => !matches!(secret.s2k(), S2K::Private { .. } | S2K::Unknown { .. }),
     }
 }
 
@@ -219,6 +323,57 @@ mod tests {
         let stripped = Certificate::parse(&key.to_armored()).unwrap();
         assert_eq!(stripped, key.certificate());
         assert!(!stripped.as_cert().is_tsk());
+    }
+
+    #[test]
+    fn a_locked_key_needs_its_passphrase() {
+        let options = KeyOptions {
+            passphrase: Some("sekr3t".into()),
+            ..KeyOptions::default()
+        };
+        let locked = SecretKey::generate("Carly", &options).unwrap();
+        assert!(locked.is_locked());
+        assert!(matches!(crate::sign(&locked, &b"data"[..]), Err(Error::Locked { .. })));
+        let read = SecretKey::parse(&locked.to_armored()).unwrap();
+        assert!(read.is_locked(), "it is written locked");
+        assert!(matches!(
+            read.unlock(&"secret".into()),
+            Err(Error::WrongPassphrase { .. })
+        ));
+        let unlocked = read.unlock(&"sekr3t".into()).unwrap();
+        assert!(!unlocked.is_locked());
+        crate::sign(&unlocked, &b"data"[..]).unwrap();
+        assert_eq!(unlocked.certificate(), locked.certificate());
+
+        let again = unlocked.lock(&"other".into()).unwrap();
+        assert!(again.unlock(&"sekr3t".into()).is_err());
+        assert!(again.unlock(&"other".into()).is_ok());
+    }
+
+    #[test]
+    fn a_passphrase_is_asked_for_at_most_three_times() {
+        struct Slow(std::sync::Mutex<Vec<String>>, u32);
+        impl Secrets for Slow {
+            fn keys(&self) -> Result<Vec<SecretKey>, Error> {
+                Ok(Vec::new())
+            }
+            fn passphrase(&self, request: &PassphraseRequest, attempt: u32) -> Result<Option<Passphrase>, Error> {
+                self.0.lock().unwrap().push(request.to_string());
+                Ok(Some(if attempt == self.1 { "sekr3t" } else { "wrong" }.into()))
+            }
+        }
+        let options = KeyOptions {
+            passphrase: Some("sekr3t".into()),
+            ..KeyOptions::default()
+        };
+        let locked = SecretKey::generate("Carly", &options).unwrap();
+        let third = Slow(Default::default(), 2);
+        assert!(!locked.unlocked(&third).unwrap().is_locked());
+        assert_eq!(third.0.into_inner().unwrap(), vec![locked.label().to_string(); 3]);
+        let never = Slow(Default::default(), 9);
+        assert!(matches!(locked.unlocked(&never), Err(Error::WrongPassphrase { .. })));
+        assert_eq!(never.0.into_inner().unwrap().len(), 3);
+        assert!(matches!(locked.unlocked(&crate::NoSecrets), Err(Error::Locked { .. })));
     }
 
     #[test]

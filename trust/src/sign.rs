@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write as _};
 
 use openpgp::{
-    armor,
+    armor, crypto,
     serialize::stream::{Armorer, Message, Signer},
     types::HashAlgorithm,
 };
@@ -15,12 +15,19 @@ use crate::{Error, SecretKey};
 /// Archives").
 ///
 /// `data` is read once, in small pieces. Errors of the reader come back unchanged in [`Error::ReadData`].
-pub fn sign(key: &SecretKey, mut data: impl Read) -> Result<Vec<u8>, Error> {
-    let failed = |error: openpgp::anyhow::Error| Error::Backend {
-        action: "write the signature",
-        source: error.into(),
+pub fn sign(key: &SecretKey, data: impl Read) -> Result<Vec<u8>, Error> {
+    sign_with(key.signer()?, data)
+}
+
+pub(crate) fn sign_with(signer: impl crypto::Signer + Send + Sync, mut data: impl Read) -> Result<Vec<u8>, Error> {
+    // An agent's errors are ours already.
+    let failed = |error: openpgp::anyhow::Error| match error.downcast::<Error>() {
+        Ok(own) => own,
+        Err(error) => Error::Backend {
+            action: "write the signature",
+            source: error.into(),
+        },
     };
-    let signer = key.signer()?;
     let mut signature = Vec::new();
     let message = Message::new(&mut signature);
     let message = Armorer::new(message)

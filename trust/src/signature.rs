@@ -1,6 +1,6 @@
 //! [`Signature`]: the content of an `.asc` file, before anything is believed.
 
-use std::fmt;
+use std::{fmt, io::Write as _};
 
 use openpgp::{
     KeyHandle, Packet,
@@ -65,6 +65,31 @@ impl Signature {
             }
         }
         issuers
+    }
+
+    /// These signatures and those of `other`, which is newer: it replaces what the same keys signed before.
+    ///
+    /// They are signatures of the same data, which is for the caller to know.
+    pub fn with(mut self, other: Self) -> Self {
+        let newer = other.issuers();
+        self.0.retain(|known| {
+            let known = Issuer::of(known);
+            newer.iter().all(|issuer| !issuer.0.aliases(&known.0))
+        });
+        self.0.extend(other.0);
+        self
+    }
+
+    /// All the signatures as one text file, in one block: of several blocks gpg reads the first alone.
+    pub fn to_armored(&self) -> Vec<u8> {
+        let mut armored = Vec::new();
+        let mut write = || -> std::io::Result<()> {
+            let mut writer = openpgp::armor::Writer::new(&mut armored, openpgp::armor::Kind::Signature)?;
+            writer.write_all(&self.to_bytes())?;
+            writer.finalize().map(drop)
+        };
+        write().expect("writing to memory does not fail");
+        armored
     }
 
     pub(crate) fn handles(&self) -> Vec<KeyHandle> {
@@ -216,6 +241,21 @@ mod tests {
         );
         let many = two.repeat(MAX_SIGNATURES / 3 + 1);
         assert_eq!(not_a_signature(&many), "a file of 66 signatures");
+    }
+
+    #[test]
+    fn a_signature_is_added_to_those_of_others() {
+        let [carly, bob] = ["Carly", "Bob"].map(|name| SecretKey::generate(name, &KeyOptions::default()).unwrap());
+        let of = |key: &SecretKey| Signature::parse(&sign(key, &b"data"[..]).unwrap()).unwrap();
+        let both = of(&carly).with(of(&bob));
+        let armored = both.to_armored();
+        assert_eq!(armored.windows(10).filter(|part| part == b"-----BEGIN").count(), 1);
+        assert_eq!(Signature::parse(&armored).unwrap().issuers().len(), 2);
+        let again = both.with(of(&carly));
+        assert_eq!(again.0.len(), 2, "an older signature by the same key is replaced");
+        let certificates = [carly.certificate(), bob.certificate()];
+        let verified = crate::verify_with_certificates(&certificates, &again.to_armored(), &b"data"[..]).unwrap();
+        assert_eq!(verified.signers.len(), 2);
     }
 
     #[test]

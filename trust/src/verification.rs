@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use dhow_image::Name;
 use serde::{Deserialize, Serialize};
 
-use crate::Fingerprint;
+use crate::{Fingerprint, PolicyMet};
 
 /// The proof that data is signed by trusted keys: kept with an image as its provenance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ use crate::Fingerprint;
 pub struct Verification {
     /// Who signed, each certificate once. Never empty when this crate made it.
     pub signers: Vec<Signer>,
+    /// The policy that the signers met. `None` where one signature by one trusted key is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyMet>,
 }
 
 /// One good signature by a trusted key.
@@ -52,7 +55,10 @@ impl fmt::Display for Verification {
             let separator = if index == 0 { "signed by " } else { ", and by " };
             write!(f, "{separator}{signer}")?;
         }
-        Ok(())
+        match &self.policy {
+            Some(policy) => write!(f, "; accepted {policy}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -98,7 +104,10 @@ mod tests {
             signed_at: "2014-12-01T10:00:00Z".parse().unwrap(),
             trusted_by: TrustRule::Prefix(Name::new("example.com/app").unwrap()),
         };
-        let verification = Verification { signers: vec![signer] };
+        let mut verification = Verification {
+            signers: vec![signer],
+            policy: None,
+        };
         let json = serde_json::to_value(&verification).unwrap();
         let expected = serde_json::json!({"signers": [{
             "fingerprint": "8B86DE38890DDB7291867B025210BD8888182190",
@@ -113,6 +122,24 @@ mod tests {
             verification.to_string(),
             "signed by `Carly <carly@example.com>` (8B86 DE38 890D DB72 9186 7B02 5210 BD88 8818 2190) \
              on 2014-12-01 10:00:00 UTC, trusted for `example.com/app`"
+        );
+        verification.policy = Some(PolicyMet {
+            prefix: Some(Name::new("example.com").unwrap()),
+            threshold: std::num::NonZeroU32::MIN,
+            require: Vec::new(),
+            catalog_required: false,
+            trusted: 3,
+        });
+        let json = serde_json::to_value(&verification).unwrap();
+        assert_eq!(
+            json["policy"],
+            serde_json::json!({"prefix": "example.com", "threshold": 1, "trusted": 3})
+        );
+        assert_eq!(serde_json::from_value::<Verification>(json).unwrap(), verification);
+        assert!(
+            verification
+                .to_string()
+                .ends_with("; accepted by the policy of `example.com`: 1 of 3 trusted keys")
         );
     }
 }

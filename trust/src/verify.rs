@@ -1,9 +1,6 @@
 //! Verifying a detached signature over a stream.
 
-use std::{
-    io::{self, Read},
-    sync::{Mutex, PoisonError},
-};
+use std::io::Read;
 
 use dhow_image::Name;
 use openpgp::{
@@ -18,13 +15,17 @@ use openpgp::{
 };
 use sequoia_openpgp as openpgp;
 
-use crate::{Certificate, Error, Issuer, Keyring, Signature, Signer, TrustRule, Verification, certificate::POLICY};
+use crate::{
+    Certificate, Error, Issuer, Keyring, PlacedPolicy, Signature, Signer, TrustRule, TrustedKey, Verification,
+    certificate::POLICY, watched::WatchedReader,
+};
 
 /// Verifies that a key which `keyring` trusts for `name` signed exactly `data`.
 ///
 /// The signature and its signer are judged first; `data` is read only if they could count, once, to its end, in
-/// small pieces. One good signature by a trusted key suffices, whatever others stand beside it. Keys that are
-/// expired or revoked today count for nothing, also for signatures that say they are older.
+/// small pieces. Without a policy for the name, one good signature by a trusted key suffices, whatever others stand
+/// beside it; with one, the good signatures together must meet it, each key counted once. Keys that are expired or
+/// revoked today count for nothing, also for signatures that say they are older.
 ///
 /// Errors of the reader come back unchanged in [`Error::ReadData`]; every other error but those of the keyring's
 /// files has the kind [`crate::ErrorKind::Untrusted`].
@@ -35,8 +36,35 @@ pub fn verify_detached(
     data: impl Read + Send,
 ) -> Result<Verification, Error> {
     let signature = Signature::parse(signature)?;
-    let candidates = keyring.eligible(name, &signature)?;
-    check(&signature, candidates, data)
+    let Eligible {
+        candidates,
+        policy,
+        trusted,
+    } = keyring.eligible(name, &signature)?;
+    let (signers, problem) = check(&signature, candidates, data)?;
+    let Some(policy) = policy else {
+        return Ok(Verification { signers, policy: None });
+    };
+    let fingerprints: Vec<_> = signers.iter().map(|signer| signer.fingerprint.clone()).collect();
+    match policy.policy.judge(&fingerprints) {
+        Ok(()) => Ok(Verification {
+            signers,
+            policy: Some(policy.met(trusted)),
+        }),
+        Err(short) => Err(policy.refuse(name, short, problem)),
+    }
+}
+
+/// Verifies that a key which `keyring` trusts for any name at all signed exactly `data`.
+///
+/// It is for an encrypted archive of which the name is not known yet, to be asked before it is decrypted. It says
+/// that no stranger made the bytes, and no more: once the name is known, [`verify_detached`] must follow.
+pub fn verify_for_any_name(keyring: &Keyring, signature: &[u8], data: impl Read + Send) -> Result<Verification, Error> {
+    let signature = Signature::parse(signature)?;
+    let candidates = keyring.list()?.into_iter().map(Candidate::from);
+    let (candidates, _) = select(candidates, &signature)?;
+    let (signers, _) = check(&signature, candidates, data)?;
+    Ok(Verification { signers, policy: None })
 }
 
 /// Verifies that one of `certificates` signed exactly `data`: as [`verify_detached`], without a keyring.
@@ -51,8 +79,19 @@ pub fn verify_with_certificates(
         certificate,
         rule: TrustRule::Given,
     });
-    let candidates = select(candidates, &signature)?;
-    check(&signature, candidates, data)
+    let (candidates, _) = select(candidates, &signature)?;
+    let (signers, _) = check(&signature, candidates, data)?;
+    Ok(Verification { signers, policy: None })
+}
+
+/// What could make a signature count for a name.
+#[derive(Debug)]
+pub(crate) struct Eligible {
+    /// Who may have made it, of those who count.
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) policy: Option<PlacedPolicy>,
+    /// How many keys are trusted for the name.
+    pub(crate) trusted: usize,
 }
 
 /// A certificate whose signature would count.
@@ -62,11 +101,20 @@ pub(crate) struct Candidate {
     pub(crate) rule: TrustRule,
 }
 
-/// The candidates that may have made the signature. If there are none: why not.
+impl From<TrustedKey> for Candidate {
+    fn from(trusted: TrustedKey) -> Self {
+        Self {
+            certificate: trusted.certificate,
+            rule: trusted.prefix.map_or(TrustRule::Root, TrustRule::Prefix),
+        }
+    }
+}
+
+/// The candidates that may have made the signature, and why another one does not count. If there are none: why not.
 pub(crate) fn select(
     candidates: impl IntoIterator<Item = Candidate>,
     signature: &Signature,
-) -> Result<Vec<Candidate>, Error> {
+) -> Result<(Vec<Candidate>, Option<Error>), Error> {
     let handles = signature.handles();
     let mut selected = Vec::new();
     let mut problem = None;
@@ -84,16 +132,17 @@ pub(crate) fn select(
             issuers: signature.issuers(),
         }))
     } else {
-        Ok(selected)
+        Ok((selected, problem))
     }
 }
 
-fn check(signature: &Signature, candidates: Vec<Candidate>, data: impl Read + Send) -> Result<Verification, Error> {
-    let data = WatchedReader {
-        reader: Mutex::new(data),
-        failure: &Mutex::new(None),
-    };
-    let failure = data.failure;
+/// The good signatures, at least one, and why the most telling of the others does not count.
+fn check(
+    signature: &Signature,
+    candidates: Vec<Candidate>,
+    data: impl Read + Send,
+) -> Result<(Vec<Signer>, Option<Error>), Error> {
+    let (data, failure) = WatchedReader::new(data);
     let judge = Judge {
         candidates,
         verdicts: Vec::new(),
@@ -104,7 +153,7 @@ fn check(signature: &Signature, candidates: Vec<Candidate>, data: impl Read + Se
         .and_then(|v| v.with_policy(&POLICY, None, judge))
         .map_err(malformed)?;
     let outcome = verifier.verify_reader(data);
-    if let Some(error) = failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    if let Some(error) = failure.take() {
         return Err(Error::ReadData(error));
     }
     outcome.map_err(malformed)?;
@@ -184,8 +233,8 @@ impl Judge {
         }
     }
 
-    /// One good signature suffices; without one, the most telling of the errors.
-    fn sum_up(self) -> Result<Verification, Error> {
+    /// Each signer once, and the most telling of the errors, which is the result where nobody counts.
+    fn sum_up(self) -> Result<(Vec<Signer>, Option<Error>), Error> {
         let mut signers: Vec<Signer> = Vec::new();
         let mut problem = None;
         for verdict in self.verdicts {
@@ -200,7 +249,7 @@ impl Judge {
             }
         }
         match problem {
-            _ if !signers.is_empty() => Ok(Verification { signers }),
+            problem if !signers.is_empty() => Ok((signers, problem)),
             Some(error) => Err(error),
             None => Err(Error::MalformedSignature("it holds no signature".into())),
         }
@@ -229,35 +278,13 @@ impl VerificationHelper for Judge {
     }
 }
 
-/// Keeps the reader's own error, which the library would mix with its own.
-///
-/// The lock is never waited for: it gives the library the `Sync` that it asks of a reader.
-struct WatchedReader<'a, R> {
-    reader: Mutex<R>,
-    failure: &'a Mutex<Option<io::Error>>,
-}
-
-impl<R: Read> Read for WatchedReader<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let reader = self.reader.get_mut().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            match reader.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let kind = error.kind();
-                    *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    return Err(kind.into());
-                }
-                Ok(count) => return Ok(count),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::time::{Duration, SystemTime};
+    use std::{
+        io,
+        time::{Duration, SystemTime},
+    };
 
     use super::*;
     use crate::{ErrorKind, KeyOptions, SecretKey, sign};

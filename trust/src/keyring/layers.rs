@@ -84,6 +84,21 @@ pub(super) fn layer_path(directory: &Path, prefix: Option<&Name>) -> PathBuf {
     }
 }
 
+/// Whether the last directory that says anything about a key of this layer masks it.
+pub(super) fn is_masked<'a>(
+    directories: impl Iterator<Item = &'a Path>,
+    prefix: Option<&Name>,
+    fingerprint: &Fingerprint,
+) -> Result<bool, Error> {
+    let mut is_masked = false;
+    for directory in directories {
+        if let Some(file) = read_key(&layer_path(directory, prefix).join(fingerprint.to_file_name()))? {
+            is_masked = file.certificate.is_none();
+        }
+    }
+    Ok(is_masked)
+}
+
 fn read_layer(layer: &Path) -> Result<Vec<File>, Error> {
     let paths = read_directory(layer)?.into_iter().filter(|path| !path.is_dir());
     paths.filter_map(|path| read_key(&path).transpose()).collect()

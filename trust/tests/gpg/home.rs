@@ -53,8 +53,12 @@ impl Gpg {
             .stderr(Stdio::piped())
             .spawn()
             .expect("these tests need gpg: install gnupg");
-        child.stdin.take().unwrap().write_all(stdin).unwrap();
-        child.wait_with_output().unwrap()
+        // It may write before it has read all: both pipes must move.
+        let mut pipe = child.stdin.take().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || pipe.write_all(stdin));
+            child.wait_with_output().unwrap()
+        })
     }
 
     /// Runs gpg, which must succeed, and returns what it prints.

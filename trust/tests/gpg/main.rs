@@ -1,6 +1,7 @@
 //! Both ways between dhow and the gpg of this machine: keys, signatures, and every way to be refused.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod encryption;
 mod home;
 
 use std::path::Path;
