@@ -13,6 +13,10 @@ test *ARGS:
 bench *ARGS:
     cargo run --release -p dhow-bench -- {{ARGS}}
 
+# Feeds each parser what nobody thought of, `FUZZ_SECONDS` (300) long each. Needs `cargo install cargo-fuzz`.
+fuzz *TARGETS:
+    fuzz/run {{TARGETS}}
+
 # Writes the book to target/book.
 book:
     mdbook build docs

@@ -5,7 +5,10 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dhow_fetchers::ConnectTo;
 
-use crate::{build, discover, fetch, image, inspect, key, publish, run, sign, trust, verify};
+use crate::{
+    build, convert, decrypt, discover, encrypt, fetch, image, inspect, key, manifest, patch, publish, run, sign, trust,
+    validate, verify,
+};
 
 /// Publishes, finds, verifies, fetches and runs signed application images, with no registry in the middle.
 ///
@@ -48,6 +51,9 @@ pub(crate) struct Global {
     /// Connects to another host and port than the URL says: HOST:PORT:HOST:PORT, as curl does
     #[arg(long, global = true, value_name = "FROM:TO")]
     pub(crate) connect_to: Vec<ConnectTo>,
+    /// Takes the passphrase of a key or of an encrypted file from the first line of this file, and asks nobody
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
     /// Prints results only
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
@@ -64,6 +70,7 @@ impl Global {
         self.insecure_options.extend(later.insecure_options);
         self.ca.extend(later.ca);
         self.connect_to.extend(later.connect_to);
+        self.passphrase_file = later.passphrase_file.or(self.passphrase_file);
         self.quiet |= later.quiet;
         self.verbose = self.verbose.max(later.verbose);
         self
@@ -96,12 +103,17 @@ pub(crate) enum Format {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Build(Box<build::BuildArguments>),
-    Validate(inspect::ValidateArguments),
-    Manifest(inspect::ManifestArguments),
+    Validate(validate::ValidateArguments),
+    Inspect(inspect::InspectArguments),
+    Manifest(manifest::ManifestArguments),
+    Patch(Box<patch::PatchArguments>),
+    Convert(convert::ConvertArguments),
     #[command(subcommand)]
     Key(key::KeyCommand),
     Sign(sign::SignArguments),
     Verify(verify::VerifyArguments),
+    Encrypt(encrypt::EncryptArguments),
+    Decrypt(decrypt::DecryptArguments),
     Publish(publish::PublishArguments),
     Discover(discover::DiscoverArguments),
     #[command(subcommand)]

@@ -3,26 +3,22 @@
 mod assemble;
 mod build_file;
 mod in_root;
+mod manifest;
 mod run_step;
 
-use std::{
-    collections::BTreeMap,
-    env,
-    fs::{self, File},
-    io::{BufWriter, Write},
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, ValueEnum};
-use dhow_image::{
-    App, BuildOptions, Compression, EnvironmentVariable, ImageManifest, Isolator, MountPoint, Name, OwnerMap, Port,
-    Selection,
-};
+use clap::Args;
+use dhow_image::{BuildOptions, Name, OwnerMap, Selection};
+use dhow_store::Store;
+use tempfile::TempDir;
 
-use self::{assemble::assemble, build_file::BuildFile};
+use self::{assemble::assemble, build_file::BuildFile, manifest::manifest};
 use crate::{
+    archive_options::{CompressionName, source_date_epoch},
     context::{Context, print},
+    output::{Readers, check_free, write_whole},
     table::size,
 };
 
@@ -113,58 +109,20 @@ pub(crate) struct BuildArguments {
     words: Vec<String>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum CompressionName {
-    None,
-    Gzip,
-    Bzip2,
-    Xz,
-    Zstd,
-}
-
 pub(crate) fn build(context: &Context, options: BuildArguments) -> Result<()> {
     let file = options.file.as_deref().map(BuildFile::read).transpose()?;
     let manifest = manifest(&options, file.as_ref())?;
-    let source_date_epoch = match env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => Some(
-            text.parse()
-                .with_context(|| format!("SOURCE_DATE_EPOCH is `{text}`, which is no number"))?,
-        ),
-        Err(_) => None,
-    };
-    if options.output.exists() && !options.overwrite {
-        bail!("`{}` exists: --overwrite replaces it", options.output.display());
-    }
+    check_free(&options.output, options.overwrite)?;
     let build_options = BuildOptions {
-        compression: match options.compression {
-            CompressionName::None => Compression::None,
-            CompressionName::Gzip => Compression::Gzip,
-            CompressionName::Bzip2 => Compression::Bzip2,
-            CompressionName::Xz => Compression::Xz,
-            CompressionName::Zstd => Compression::Zstd,
-        },
-        source_date_epoch,
+        compression: options.compression.into(),
+        source_date_epoch: source_date_epoch()?,
         owners: owners(&options)?,
         selection: selection(&options, file.as_ref())?,
     };
     let failed = || format!("Could not build `{}`", options.output.display());
-    let mut workshop = None;
-    let rootfs = match (&options.rootfs, &file) {
-        (Some(rootfs), _) => rootfs.clone(),
-        (None, Some(file)) => {
-            // Where the store is there is room for images, on a disk.
-            let data = context.data_dir()?;
-            fs::create_dir_all(&data).with_context(|| format!("Could not make `{}`", data.display()))?;
-            let directory = workshop.insert(tempfile::Builder::new().prefix(".build-").tempdir_in(data)?);
-            let rootfs = directory.path().join("rootfs");
-            fs::create_dir(&rootfs)?;
-            assemble(context, file, &rootfs, directory.path()).with_context(failed)?;
-            rootfs
-        }
-        (None, None) => bail!("The image needs files: give --rootfs or --file"),
-    };
-    let built = write_whole(&options.output, |file| {
-        Ok(dhow_image::build(&manifest, &rootfs, &build_options, file)?)
+    let rootfs = Rootfs::of(context, &options, file.as_ref()).with_context(failed)?;
+    let built = write_whole(&options.output, Readers::Everyone, |file| {
+        Ok(dhow_image::build(&manifest, &rootfs.path(), &build_options, file)?)
     })
     .with_context(failed)?;
     for socket in &built.sockets {
@@ -183,22 +141,41 @@ pub(crate) fn build(context: &Context, options: BuildArguments) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file whole or not at all: under another name beside its place, renamed at the end.
-fn write_whole<T>(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<T>) -> Result<T> {
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let temporary = tempfile::Builder::new()
-        .prefix(".dhow-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(directory)
-        .with_context(|| format!("Could not write in `{}`", directory.display()))?;
-    let mut file = BufWriter::with_capacity(128 << 10, temporary.as_file().try_clone()?);
-    let value = write(&mut file)?;
-    file.flush()?;
-    temporary.persist(path).map_err(|error| error.error)?;
-    Ok(value)
+/// Where the files of the image are.
+enum Rootfs {
+    /// Where the user says.
+    There(PathBuf),
+    /// In `rootfs` of a directory that goes when the build is over, before the store is let go of.
+    Made { directory: TempDir, _store: Box<Store> },
+}
+
+impl Rootfs {
+    fn of(context: &Context, options: &BuildArguments, file: Option<&BuildFile>) -> Result<Self> {
+        match (&options.rootfs, file) {
+            (Some(rootfs), _) => Ok(Self::There(rootfs.clone())),
+            (None, Some(file)) => {
+                // The store's own directory for what is being made is emptied if this process is killed.
+                let store = context.store()?;
+                let tmp = store.tmp_dir();
+                let directory = tempfile::Builder::new().prefix("build-").tempdir_in(tmp)?;
+                let rootfs = directory.path().join("rootfs");
+                fs::create_dir(&rootfs)?;
+                assemble(context, file, &rootfs, directory.path())?;
+                Ok(Self::Made {
+                    directory,
+                    _store: Box::new(store),
+                })
+            }
+            (None, None) => bail!("The image needs files: give --rootfs or --file"),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::There(path) => path.clone(),
+            Self::Made { directory, .. } => directory.path().join("rootfs"),
+        }
+    }
 }
 
 fn owners(options: &BuildArguments) -> Result<OwnerMap> {
@@ -225,121 +202,4 @@ fn selection(options: &BuildArguments, file: Option<&BuildFile>) -> Result<Selec
         selection.read_list(list)?;
     }
     Ok(selection)
-}
-
-/// The manifest that the flags describe.
-fn manifest(options: &BuildArguments, file: Option<&BuildFile>) -> Result<ImageManifest> {
-    let mut manifest = match (&options.manifest, &options.name) {
-        _ if file.is_some() => file
-            .map(BuildFile::manifest)
-            .transpose()?
-            .expect("there is a build file"),
-        (Some(path), _) => {
-            let json = fs::read(path).with_context(|| format!("Could not read `{}`", path.display()))?;
-            ImageManifest::from_json(&json).with_context(|| format!("`{}` is no valid manifest", path.display()))?
-        }
-        (None, Some(name)) => ImageManifest::new(name.clone()),
-        (None, None) => bail!("The image needs a name: give --name or --manifest"),
-    };
-    if let Some(name) = &options.name {
-        manifest.name = name.clone();
-    }
-    for (name, value) in options
-        .labels
-        .iter()
-        .map(|text| pair(text))
-        .collect::<Result<Vec<_>>>()?
-    {
-        manifest.labels.insert(Name::new(name)?, value)?;
-    }
-    if !options.no_arch && options.manifest.is_none() && manifest.labels.get("os").is_none() {
-        for label in dhow_discovery::host_labels().iter() {
-            if manifest.labels.get(label.name.as_str()).is_none() {
-                manifest.labels.insert(label.name.clone(), label.value.clone())?;
-            }
-        }
-    }
-    for text in &options.annotations {
-        let (name, value) = pair(text)?;
-        manifest.annotations.push(dhow_image::Annotation {
-            name: Name::new(name)?,
-            value: value.to_owned(),
-        });
-    }
-    complete_app(&mut manifest, options)?;
-    Ok(manifest)
-}
-
-/// Fills in how the image is run; without any flag for it, it stays an image that is not run by itself.
-fn complete_app(manifest: &mut ImageManifest, options: &BuildArguments) -> Result<()> {
-    let exec: Vec<_> = options.exec.iter().chain(&options.words).cloned().collect();
-    if !exec.is_empty() {
-        match &mut manifest.app {
-            Some(app) => app.exec = exec,
-            none => *none = Some(App::new(exec)),
-        }
-    }
-    let Some(app) = &mut manifest.app else {
-        let about_app = options.user.is_some()
-            || options.group.is_some()
-            || options.working_directory.is_some()
-            || !options.environment.is_empty()
-            || !options.mount_points.is_empty()
-            || !options.ports.is_empty()
-            || !options.capabilities.is_empty();
-        return if about_app {
-            bail!("The image has nothing to run: give --exec")
-        } else {
-            Ok(())
-        };
-    };
-    if let Some(user) = &options.user {
-        app.user.clone_from(user);
-    }
-    if let Some(group) = &options.group {
-        app.group.clone_from(group);
-    }
-    if let Some(directory) = &options.working_directory {
-        app.working_directory.clone_from(directory);
-    }
-    for text in &options.environment {
-        let (name, value) = pair(text)?;
-        app.environment.retain(|variable| variable.name != name);
-        app.environment.push(EnvironmentVariable::new(name, value)?);
-    }
-    for text in &options.mount_points {
-        let (name, fields) = spec(text)?;
-        let path = fields.get("path").with_context(|| format!("`{text}` has no path="))?;
-        let read_only = fields.get("readOnly").is_some_and(|value| *value == "true");
-        app.mount_points.push(MountPoint::new(name.parse()?, *path, read_only));
-    }
-    for text in &options.ports {
-        let (name, fields) = spec(text)?;
-        let port = fields.get("port").with_context(|| format!("`{text}` has no port="))?;
-        let port = port.parse().with_context(|| format!("`{port}` is no port"))?;
-        app.ports.push(Port::new(
-            name.parse()?,
-            *fields.get("protocol").unwrap_or(&"tcp"),
-            port,
-        ));
-    }
-    if !options.capabilities.is_empty() {
-        let name = Name::new("os/linux/capabilities-retain-set")?;
-        app.isolators
-            .push(Isolator::new(name, serde_json::json!({ "set": options.capabilities })));
-    }
-    Ok(())
-}
-
-fn pair(text: &str) -> Result<(&str, &str)> {
-    text.split_once('=')
-        .with_context(|| format!("`{text}` is not of the form NAME=VALUE"))
-}
-
-/// `NAME,KEY=VALUE,…`
-fn spec(text: &str) -> Result<(&str, BTreeMap<&str, &str>)> {
-    let (name, rest) = text
-        .split_once(',')
-        .with_context(|| format!("`{text}` is not of the form NAME,KEY=VALUE"))?;
-    Ok((name, rest.split(',').map(pair).collect::<Result<_>>()?))
 }

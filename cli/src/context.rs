@@ -1,6 +1,6 @@
 //! What the commands share: where things are, and how the network is reached.
 
-use std::{env, path::PathBuf};
+use std::{env, io::Write, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use dhow_fetchers::{HttpClient, HttpOptions, Insecure};
@@ -114,10 +114,20 @@ impl Context {
     }
 }
 
-/// Prints a result.
-#[expect(clippy::print_stdout, reason = "results go to stdout")]
+/// Prints a result. Whoever has stopped reading (`dhow image list | head -1`) wants no more of it.
+#[expect(
+    clippy::print_stderr,
+    reason = "there is nowhere else to say that stdout cannot be written to"
+)]
 pub(crate) fn print(text: impl std::fmt::Display) {
-    println!("{text}");
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            eprintln!("error: Could not write the result\n  cause: {error}");
+            std::process::exit(1);
+        }
+    }
 }
 
 pub(crate) fn is_root() -> bool {

@@ -10,6 +10,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::failure::Usage;
+
 /// Replaces this process by `dhow-NAME` with the rest of the words.
 pub(crate) fn external(words: &[OsString]) -> Result<ExitCode> {
     let [name, arguments @ ..] = words else {
@@ -23,11 +25,12 @@ pub(crate) fn execute(name: &OsStr, arguments: impl IntoIterator<Item = impl AsR
     let mut program = OsString::from("dhow-");
     program.push(name);
     let Some(path) = find(&program) else {
-        bail!(
+        return Err(Usage(format!(
             "`{}` is no command of dhow, and there is no program `{}` beside it or on PATH (see `dhow --help`)",
             name.display(),
             program.display()
-        );
+        ))
+        .into());
     };
     let error = Command::new(&path).args(arguments).exec();
     Err(error).with_context(|| format!("Could not execute `{}`", path.display()))

@@ -2,13 +2,26 @@
 
 use std::process::ExitCode;
 
-use dhow_image::ArchiveError;
+use dhow_image::{ArchiveError, ConvertError};
 use dhow_store::StoreError;
 
 const FAILED: u8 = 1;
+const USAGE: u8 = 2;
 const NOT_FOUND: u8 = 3;
-const NOT_TRUSTED: u8 = 4;
+pub(crate) const NOT_TRUSTED: u8 = 4;
 const NETWORK: u8 = 5;
+
+/// The command line asks for what there is not.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
 
 /// Reports a failure and gives the exit code that tells its kind.
 #[expect(clippy::print_stderr, reason = "this is where failures are reported")]
@@ -17,13 +30,12 @@ pub(crate) fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
         Ok(code) => return code,
         Err(error) => error,
     };
-    // A reader that has seen enough (`dhow image list | head -1`) is no failure to tell anyone about.
-    let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-    };
-    if !error.chain().any(broken_pipe) {
+    // A reader that has seen enough (`dhow image export REF - | head -c 100`) is no failure to tell anyone about.
+    let outermost = error
+        .chain()
+        .next()
+        .and_then(|error| error.downcast_ref::<std::io::Error>());
+    if outermost.is_none_or(|error| error.kind() != std::io::ErrorKind::BrokenPipe) {
         eprintln!("error: {error}");
         let mut said = error.to_string();
         for cause in error.chain().skip(1) {
@@ -41,7 +53,7 @@ pub(crate) fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     ExitCode::from(code(&error))
 }
 
-/// The exit code of an error, by the innermost cause that has one.
+/// The exit code of an error, by the outermost cause that has one.
 fn code(error: &anyhow::Error) -> u8 {
     error.chain().find_map(code_of).unwrap_or(FAILED)
 }
@@ -49,6 +61,13 @@ fn code(error: &anyhow::Error) -> u8 {
 fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     use dhow_fetchers::ErrorKind as Fetch;
     use dhow_trust::ErrorKind as Trust;
+    if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+        // What a reader of ours carries through the standard library's error.
+        return error.get_ref().and_then(|inner| code_of(inner));
+    }
+    if cause.downcast_ref::<Usage>().is_some() {
+        return Some(USAGE);
+    }
     if let Some(error) = as_a::<dhow_fetchers::Error>(cause) {
         return match error.kind() {
             Fetch::NotFound => Some(NOT_FOUND),
@@ -71,6 +90,13 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             _ => None,
         };
     }
+    if let Some(error) = as_a::<ConvertError>(cause) {
+        return match error {
+            error if error.is_not_found() => Some(NOT_FOUND),
+            error if error.is_corrupt() => Some(NOT_TRUSTED),
+            _ => None,
+        };
+    }
     match as_a::<ArchiveError>(cause)? {
         ArchiveError::Io(_) => None,
         _ => Some(NOT_TRUSTED),
@@ -90,6 +116,11 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         dhow_trust::Error::UnknownSigner { .. } => {
             Some("`dhow trust add --prefix NAME` shows the publisher's keys".to_owned())
         }
+        dhow_trust::Error::Locked { .. } | dhow_trust::Error::CannotDecrypt { .. } => {
+            Some("--passphrase-file FILE gives the passphrase where nobody can be asked".to_owned())
+        }
+        dhow_trust::Error::PolicyNotMet { .. } => Some("`dhow trust policy show` shows what is asked for".to_owned()),
+        dhow_trust::Error::Agent { .. } => Some("`gpgconf --launch gpg-agent` starts the agent".to_owned()),
         dhow_trust::Error::KeyNotFound { .. } => Some("`dhow key generate` makes a key".to_owned()),
         _ => None,
     })

@@ -10,6 +10,7 @@ use dhow_image::{ImageId, Reference};
 use crate::{
     arguments::Format,
     context::{Context, print},
+    passphrase::UserSecrets,
     progress::Terminal,
 };
 
@@ -68,6 +69,7 @@ fn fetch_context(context: &Context, pull: Pull) -> Result<FetchContext> {
         client: context.client()?,
         store: Arc::new(context.store()?),
         keyring: context.keyring()?,
+        secrets: Arc::new(UserSecrets::new(context)?),
         insecure: context.insecure(),
         pull: match pull {
             Pull::New => PullPolicy::New,

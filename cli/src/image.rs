@@ -166,6 +166,12 @@ fn show(store: &Store, options: &ShowArguments) -> Result<()> {
         "fetched   {}",
         provenance.fetched_at.format("%Y-%m-%d %H:%M:%S UTC")
     ));
+    if let Some(encryption) = &provenance.encryption {
+        print(format_args!(
+            "encrypted yes ({}), opened with {}",
+            encryption.cipher, encryption.opened_by
+        ));
+    }
     match &provenance.verified {
         Verified::By(verification) => print(format_args!("verified  {verification}")),
         Verified::No(_) => print("verified  no: taken in with --insecure-options=image"),

@@ -11,25 +11,35 @@
 
 #![allow(
     rustdoc::bare_urls,
+    rustdoc::broken_intra_doc_links,
     reason = "the comments of arguments are their help, which a terminal shows as it is"
 )]
 
+mod archive_options;
 mod arguments;
 mod build;
 mod context;
+mod convert;
+mod decrypt;
 mod discover;
+mod encrypt;
 mod external;
 mod failure;
 mod fetch;
 mod image;
 mod inspect;
 mod key;
+mod manifest;
+mod output;
+mod passphrase;
+mod patch;
 mod progress;
 mod publish;
 mod run;
 mod sign;
 mod table;
 mod trust;
+mod validate;
 mod verify;
 
 use std::process::ExitCode;
@@ -44,11 +54,16 @@ fn main() -> ExitCode {
     context.start_logging();
     let result = match arguments.command {
         Command::Build(options) => build::build(&context, *options),
-        Command::Validate(options) => inspect::validate(&context, options),
-        Command::Manifest(options) => inspect::manifest(&context, options),
+        Command::Validate(options) => return failure::exit_code(validate::validate(&context, options)),
+        Command::Inspect(options) => inspect::inspect(&context, options),
+        Command::Manifest(options) => manifest::manifest(&context, options),
+        Command::Patch(options) => patch::patch(&context, *options),
+        Command::Convert(options) => convert::convert(&context, options),
         Command::Key(command) => key::key(&context, command),
         Command::Sign(options) => sign::sign(&context, options),
         Command::Verify(options) => verify::verify(&context, options),
+        Command::Encrypt(options) => encrypt::encrypt(&context, options),
+        Command::Decrypt(options) => decrypt::decrypt(&context, options),
         Command::Publish(options) => publish::publish(&context, options),
         Command::Discover(options) => discover::discover(&context, options),
         Command::Trust(command) => trust::trust(&context, command),

@@ -2,16 +2,20 @@
 
 use std::fmt::Write as _;
 
-/// Lays out rows beneath their headings.
+/// Lays out rows beneath their headings. What a cell would do to a terminal is escaped: others choose what is in it.
 pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
+    let rows: Vec<[String; N]> = rows
+        .iter()
+        .map(|row| row.clone().map(|cell| printable(&cell)))
+        .collect();
     let mut widths = headings.map(|heading| heading.chars().count());
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
     let mut text = String::new();
-    for row in std::iter::once(&headings.map(str::to_owned)).chain(rows) {
+    for row in std::iter::once(&headings.map(str::to_owned)).chain(&rows) {
         let mut line = String::new();
         for (width, cell) in widths.iter().zip(row) {
             write!(line, "{cell:<width$}  ").expect("a String takes all that is written");
@@ -21,6 +25,15 @@ pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -
     }
     text.pop();
     text
+}
+
+/// A text with its control characters escaped.
+fn printable(text: &str) -> String {
+    let escaped = |character: char| match character.is_control() {
+        true => character.escape_default().to_string(),
+        false => character.to_string(),
+    };
+    text.chars().map(escaped).collect()
 }
 
 /// A size in the unit that suits it.
@@ -52,6 +65,12 @@ mod tests {
         a       1
         longer  22
         ");
+    }
+
+    #[test]
+    fn a_cell_cannot_command_the_terminal() {
+        let text = table(["A"], &[["x\n\u{1b}[31mred".to_owned()]]);
+        assert_eq!(text, "A\nx\\n\\u{1b}[31mred");
     }
 
     #[test]

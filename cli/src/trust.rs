@@ -1,12 +1,15 @@
 //! `dhow trust`: whose signatures count for which names.
 
-use std::io::{IsTerminal, Write};
+use std::{
+    io::{IsTerminal, Write},
+    num::NonZeroU32,
+};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use dhow_fetchers::{PubkeySource, Pubkeys, fetch_pubkeys};
 use dhow_image::Name;
-use dhow_trust::{Certificate, Fingerprint, Removal};
+use dhow_trust::{Certificate, Fingerprint, Outcome, Removal, TrustPolicy, Update};
 use url::Url;
 
 use crate::{
@@ -21,6 +24,9 @@ pub(crate) enum TrustCommand {
     Add(AddArguments),
     List(ListArguments),
     Remove(RemoveArguments),
+    Update(UpdateArguments),
+    #[command(subcommand)]
+    Policy(PolicyCommand),
 }
 
 /// Trusts keys for a name and all below it, after showing their fingerprints.
@@ -76,34 +82,100 @@ pub(crate) struct RemoveArguments {
     root: bool,
 }
 
+/// Brings the trusted keys of a prefix up to date with what the publisher offers, without asking.
+///
+/// Of keys that are trusted already, later expiry dates and revocations are taken. A new key is trusted only if a key
+/// that is trusted for exactly this prefix, and neither expired nor revoked, certified it: on a user ID that both have,
+/// and the new key is the newer. Every other key is left alone; `dhow trust add` asks about it.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  dhow trust update --prefix example.com
+  dhow trust update --prefix example.com carly-new.asc --dry-run")]
+pub(crate) struct UpdateArguments {
+    /// A file or URL of keys [default: those that the name's pages name]
+    #[arg(value_name = "FILE|URL")]
+    source: Option<String>,
+    /// The name whose keys are brought up to date
+    #[arg(long, value_name = "NAME")]
+    prefix: Name,
+    /// Only tells what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Says what the signatures for a name must add up to, beyond one by a trusted key.
+#[derive(Subcommand)]
+pub(crate) enum PolicyCommand {
+    Set(SetPolicyArguments),
+    Show(ShowPolicyArguments),
+    Remove(RemovePolicyArguments),
+}
+
+/// Sets the policy of a name and all below it, in place of the one that it had.
+///
+/// For a name counts the policy of the longest prefix alone. It is kept as a file that can be read and written by hand.
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  dhow trust policy set --prefix example.com --threshold 2 --require 8B86DE38890DDB7291867B025210BD8888182190")]
+pub(crate) struct SetPolicyArguments {
+    /// The name for which, with all below it, it holds
+    #[arg(long, value_name = "NAME", required_unless_present = "root", conflicts_with = "root")]
+    prefix: Option<Name>,
+    /// It holds for every name that has none of its own
+    #[arg(long)]
+    root: bool,
+    /// How many different trusted keys must have signed
+    #[arg(long, value_name = "K", default_value_t = NonZeroU32::MIN)]
+    threshold: NonZeroU32,
+    /// A key that must be among them; can be repeated
+    #[arg(long, value_name = "FINGERPRINT")]
+    require: Vec<Fingerprint>,
+    /// The image must also be listed in the publisher's signed catalog
+    #[arg(long)]
+    catalog_required: bool,
+}
+
+/// Shows the policies, or the one that counts for a name.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  dhow trust policy show\n  dhow trust policy show --name example.com/app")]
+pub(crate) struct ShowPolicyArguments {
+    /// Shows the one that counts for this name
+    #[arg(long)]
+    name: Option<Name>,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Removes the policy of a name: then that of a shorter prefix counts, or none.
+#[derive(Args)]
+#[command(after_help = "Example:\n  dhow trust policy remove --prefix example.com")]
+pub(crate) struct RemovePolicyArguments {
+    /// The name whose policy it is
+    #[arg(long, value_name = "NAME", required_unless_present = "root", conflicts_with = "root")]
+    prefix: Option<Name>,
+    /// It is the one for every name
+    #[arg(long)]
+    root: bool,
+}
+
 pub(crate) fn trust(context: &Context, command: TrustCommand) -> Result<()> {
     match command {
         TrustCommand::Add(options) => add(context, &options),
         TrustCommand::List(options) => list(context, &options),
         TrustCommand::Remove(options) => remove(context, &options),
+        TrustCommand::Update(options) => update(context, &options),
+        TrustCommand::Policy(PolicyCommand::Set(options)) => set_policy(context, options),
+        TrustCommand::Policy(PolicyCommand::Show(options)) => show_policy(context, &options),
+        TrustCommand::Policy(PolicyCommand::Remove(options)) => remove_policy(context, &options),
     }
 }
 
 fn add(context: &Context, options: &AddArguments) -> Result<()> {
-    let source = match (&options.source, &options.prefix) {
-        (Some(text), _) if text.contains("://") => {
-            PubkeySource::Url(Url::parse(text).with_context(|| format!("`{text}` is not a URL"))?)
-        }
-        (Some(path), _) => PubkeySource::File(path.into()),
-        (None, Some(prefix)) => PubkeySource::Discovered(prefix.clone()),
-        (None, None) => bail!("A key for every name must come from a file or URL"),
-    };
     let scope = scope(options.prefix.as_ref());
-    let (found, _) = context
-        .block_on(fetch_pubkeys(&source, &context.client()?, context.insecure()))?
-        .with_context(|| format!("Could not get the keys for {scope}"))?;
-
-    let mut candidates = Vec::new();
-    for Pubkeys { place, bytes } in &found {
-        let certificates =
-            Certificate::parse_many(bytes).with_context(|| format!("Could not read keys from `{place}`"))?;
-        candidates.extend(certificates.into_iter().map(|certificate| (place, certificate)));
-    }
+    let mut candidates = offered(context, options.source.as_deref(), options.prefix.as_ref())?;
     if let Some(wanted) = &options.fingerprint {
         candidates.retain(|(_, certificate)| certificate.fingerprint() == *wanted);
         if candidates.is_empty() {
@@ -129,6 +201,28 @@ fn add(context: &Context, options: &AddArguments) -> Result<()> {
         bail!("No key was trusted for {scope}");
     }
     Ok(())
+}
+
+/// The keys in a file, at a URL, or that a name's pages name, and where each is from.
+fn offered(context: &Context, source: Option<&str>, prefix: Option<&Name>) -> Result<Vec<(String, Certificate)>> {
+    let source = match (source, prefix) {
+        (Some(text), _) if text.contains("://") => {
+            PubkeySource::Url(Url::parse(text).with_context(|| format!("`{text}` is not a URL"))?)
+        }
+        (Some(path), _) => PubkeySource::File(path.into()),
+        (None, Some(prefix)) => PubkeySource::Discovered(prefix.clone()),
+        (None, None) => bail!("A key for every name must come from a file or URL"),
+    };
+    let (found, _) = context
+        .block_on(fetch_pubkeys(&source, &context.client()?, context.insecure()))?
+        .with_context(|| format!("Could not get the keys for {}", scope(prefix)))?;
+    let mut offered = Vec::new();
+    for Pubkeys { place, bytes } in &found {
+        let certificates =
+            Certificate::parse_many(bytes).with_context(|| format!("Could not read keys from `{place}`"))?;
+        offered.extend(certificates.into_iter().map(|certificate| (place.clone(), certificate)));
+    }
+    Ok(offered)
 }
 
 fn show(context: &Context, certificate: &Certificate, place: &str) {
@@ -211,6 +305,110 @@ fn remove(context: &Context, options: &RemoveArguments) -> Result<()> {
         )),
         Removal::Masked(path) => context.say(format_args!(
             "No longer trusted for {scope}: masked by `{}`",
+            path.display()
+        )),
+    }
+    Ok(())
+}
+
+fn update(context: &Context, options: &UpdateArguments) -> Result<()> {
+    let offered = offered(context, options.source.as_deref(), Some(&options.prefix))?;
+    let certificates: Vec<_> = offered.into_iter().map(|(_, certificate)| certificate).collect();
+    let prefix = &options.prefix;
+    let updates = context.keyring()?.update(prefix, &certificates, options.dry_run)?;
+    let would = if options.dry_run { "would be " } else { "" };
+    for Update { certificate, outcome } in &updates {
+        let label = certificate.label();
+        match outcome {
+            Outcome::Known => context.say(format_args!("Nothing new: {label}")),
+            Outcome::Refreshed => {
+                context.say(format_args!("{would}brought up to date: {label}"));
+                if let Err(error) = certificate.check() {
+                    context.say(format_args!("warning: {error}"));
+                }
+            }
+            Outcome::Succeeds(predecessor) => {
+                context.say(format_args!(
+                    "{would}trusted for `{prefix}`: {label}, which {predecessor} certified as its successor"
+                ));
+                print(certificate.fingerprint().to_hex());
+            }
+            Outcome::Refused(reason) => context.say(format_args!("Left alone: {label}: {reason}")),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn set_policy(context: &Context, options: SetPolicyArguments) -> Result<()> {
+    let keyring = context.keyring()?;
+    let policy = TrustPolicy {
+        threshold: options.threshold,
+        require: options.require,
+        catalog_required: options.catalog_required,
+    };
+    let prefix = options.prefix.as_ref();
+    let path = keyring.set_policy(prefix, &policy)?;
+    context.say(format_args!("For {}: {policy}", scope(prefix)));
+    if let Some(prefix) = prefix {
+        let trusted: Vec<_> = keyring.candidates(prefix)?;
+        let is_trusted = |wanted: &Fingerprint| trusted.iter().any(|key| key.certificate.fingerprint() == *wanted);
+        if (trusted.len() as u64) < u64::from(policy.threshold.get()) {
+            context.say(format_args!(
+                "warning: only {} keys are trusted for `{prefix}` so far, so nothing can meet this",
+                trusted.len()
+            ));
+        }
+        for missing in policy.require.iter().filter(|required| !is_trusted(required)) {
+            context.say(format_args!(
+                "warning: {missing} is not trusted for `{prefix}` so far, so nothing can meet this"
+            ));
+        }
+    }
+    print(path.display());
+    Ok(())
+}
+
+fn show_policy(context: &Context, options: &ShowPolicyArguments) -> Result<()> {
+    let keyring = context.keyring()?;
+    let policies = match &options.name {
+        Some(name) => keyring.policy_for(name)?.into_iter().collect(),
+        None => keyring.policies()?,
+    };
+    match options.format {
+        Format::Text => {
+            if policies.is_empty() {
+                context.say("There is no policy: one signature by one trusted key is enough");
+            }
+            for placed in &policies {
+                print(format_args!("{}: {}", scope(placed.prefix.as_ref()), placed.policy));
+                print(format_args!("  {}", placed.path.display()));
+            }
+        }
+        Format::Json => print(serde_json::Value::from_iter(policies.iter().map(|placed| {
+            serde_json::json!({
+                "prefix": placed.prefix,
+                "threshold": placed.policy.threshold,
+                "require": placed.policy.require,
+                "catalogRequired": placed.policy.catalog_required,
+                "file": placed.path,
+            })
+        }))),
+    }
+    Ok(())
+}
+
+fn remove_policy(context: &Context, options: &RemovePolicyArguments) -> Result<()> {
+    let prefix = options.prefix.as_ref();
+    match context.keyring()?.remove_policy(prefix)? {
+        Removal::Deleted(path) => context.say(format_args!(
+            "No policy for {} any more: removed `{}`",
+            scope(prefix),
+            path.display()
+        )),
+        Removal::Masked(path) => context.say(format_args!(
+            "No policy for {} any more: masked by `{}`",
+            scope(prefix),
             path.display()
         )),
     }

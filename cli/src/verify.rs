@@ -13,14 +13,20 @@ use dhow_trust::Certificate;
 use crate::{
     arguments::Format,
     context::{Context, print},
+    decrypt::{is_encrypted_file, open_archive},
     sign::signature_path,
 };
 
-/// Verifies the signature of an image's archive by the keys that are trusted for its name, or by a key given.
+/// Verifies the signature of an image's archive by the keys that are trusted for its name, and by the policy for it;
+/// or by a key given.
+///
+/// The signature of an encrypted archive is over the encrypted bytes. Its name is inside, so it is decrypted to know
+/// it, once a key that is trusted for any name has proved to have signed it; --name spares that.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   dhow verify app.aci
+  dhow verify sealed.aci --name example.com/app
   dhow verify app.aci --pubkey carly.asc")]
 pub(crate) struct VerifyArguments {
     /// The archive
@@ -52,11 +58,18 @@ pub(crate) fn verify(context: &Context, options: VerifyArguments) -> Result<()> 
             .with_context(|| format!("Could not read keys from `{}`", pubkey.display()))?;
         dhow_trust::verify_with_certificates(&certificates, &signature, open()?).with_context(failed)?
     } else {
+        let keyring = context.keyring()?;
         let name = match options.name {
             Some(name) => name,
-            None => dhow_image::read_manifest(open()?).with_context(failed)?.name,
+            None => {
+                if is_encrypted_file(&mut open()?)? {
+                    dhow_trust::verify_for_any_name(&keyring, &signature, open()?).with_context(failed)?;
+                }
+                let content = open_archive(context, &options.file)?;
+                dhow_image::read_manifest(content).with_context(failed)?.name
+            }
         };
-        dhow_trust::verify_detached(&context.keyring()?, &name, &signature, open()?).with_context(failed)?
+        dhow_trust::verify_detached(&keyring, &name, &signature, open()?).with_context(failed)?
     };
     match options.format {
         Format::Text => print(format_args!("`{path}` is {verification}")),

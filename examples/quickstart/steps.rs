@@ -20,7 +20,7 @@ use dhow_image::{App, BuildOptions, Built, ImageId, ImageManifest, Labels, Name,
 use dhow_mirror::{ServeConfig, Server, TlsIdentity, Transport};
 use dhow_site::{BaseUrl, OnConflict, Publication, Site};
 use dhow_store::{Standing, Store};
-use dhow_trust::{Certificate, KeyOptions, Keyring, SecretKey, sign};
+use dhow_trust::{Certificate, KeyOptions, Keyring, NoSecrets, SecretKey, sign};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use crate::{elf::copy_programs, told::Story};
@@ -148,6 +148,7 @@ async fn publish_and_fetch(
         client,
         store: Arc::new(Store::open(&home.join("data"))?),
         keyring,
+        secrets: Arc::new(NoSecrets),
         insecure: Insecure::default(),
         pull: PullPolicy::New,
         progress: Arc::new(NoProgress),

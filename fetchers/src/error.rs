@@ -164,6 +164,14 @@ pub enum Error {
         /// Why not.
         source: Box<dhow_trust::Error>,
     },
+    /// The archive is encrypted, and could not be decrypted.
+    #[error("could not decrypt `{archive}`")]
+    Decrypt {
+        /// The archive.
+        archive: String,
+        /// Why not.
+        source: Box<dhow_trust::Error>,
+    },
     /// The image is not the one that was asked for.
     #[error("`{archive}` is not the image that was asked for")]
     Mismatch {
@@ -306,6 +314,10 @@ impl Error {
             | Self::Truncated { .. } => ErrorKind::Network,
             Self::NotTrusted { source, .. } => match source.kind() {
                 dhow_trust::ErrorKind::Untrusted => ErrorKind::NotTrusted,
+                _ => ErrorKind::Local,
+            },
+            Self::Decrypt { source, .. } => match source.kind() {
+                dhow_trust::ErrorKind::Untrusted => ErrorKind::Corrupt,
                 _ => ErrorKind::Local,
             },
             Self::NotSigned { .. } | Self::Unverified { .. } | Self::Mismatch { .. } | Self::DependencyId { .. } => {

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use dhow_discovery::{Endpoint, Options, Request, Scheme, discover};
 use dhow_image::{ImageId, ImageIdPrefix, Labels, Name, Reference};
 use dhow_store::{Store, StoreError};
-use dhow_trust::{Keyring, Signature};
+use dhow_trust::{Keyring, Secrets, Signature};
 use tempfile::NamedTempFile;
 use tokio::{io::AsyncReadExt, task::spawn_blocking};
 use url::Url;
@@ -13,7 +13,7 @@ use url::Url;
 use crate::{
     client::HttpClient,
     error::{Error, shown},
-    ingest::Fetchling,
+    ingest::{Fetchling, Means},
     insecure::Insecure,
     origin::Origin,
     pages::Pages,
@@ -35,6 +35,8 @@ pub struct FetchContext {
     pub store: Arc<Store>,
     /// Whose signatures count.
     pub keyring: Keyring,
+    /// What opens encrypted archives.
+    pub secrets: Arc<dyn Secrets>,
     /// What is not checked.
     pub insecure: Insecure,
     /// When the network is asked.
@@ -301,9 +303,17 @@ impl Fetcher<'_> {
             reference,
             discovered_by,
         };
-        let (keyring, progress) = (self.context.keyring.clone(), self.context.progress.clone());
-        let believed =
-            blocking(move || fetchling.believe(signature.as_deref(), request.as_ref(), &keyring, &*progress)).await?;
+        let context = self.context.clone();
+        let believe = move || {
+            let means = Means {
+                keyring: &context.keyring,
+                secrets: &*context.secrets,
+                tmp: &context.store.tmp_dir(),
+                progress: &*context.progress,
+            };
+            fetchling.believe(signature.as_deref(), request.as_ref(), &means)
+        };
+        let believed = blocking(believe).await?;
         self.dependencies(&believed.manifest).await?;
         let (store, progress) = (self.context.store.clone(), self.context.progress.clone());
         let (id, provenance) = blocking(move || believed.store(&store, &*progress)).await?;

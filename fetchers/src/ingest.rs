@@ -2,19 +2,28 @@
 //!
 //! An archive is first verified as a whole and only then unpacked, so that no decompressor sees a stranger's bytes
 //! where a signature is asked for. (The one exception is the manifest of an archive that comes without a name: it
-//! tells whose signature counts.) All of this is blocking work, on threads made for that.
+//! tells whose signature counts.)
+//!
+//! An encrypted archive is signed as it travels, encrypted. It is decrypted into a second temporary file, which is used
+//! only when its end has shown that nothing was altered, and never before its signature was verified: where the name
+//! is not known yet, by the key of anybody who is trusted at all, and again by name once the manifest is readable.
+//!
+//! All of this is blocking work, on threads made for that.
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read, Seek},
+    io::{self, BufReader, BufWriter, Read, Seek, Write},
+    path::Path,
     sync::Arc,
 };
 
 use chrono::Utc;
 use dhow_discovery::Request;
-use dhow_image::{ImageId, ImageManifest, read_manifest};
+use dhow_image::{ImageId, ImageManifest, Name, read_manifest};
 use dhow_store::{Standing, Store, StoreError};
-use dhow_trust::{Keyring, Verification, verify_detached};
+use dhow_trust::{
+    Decrypted, Decryption, Keyring, Secrets, Verification, is_encrypted, verify_detached, verify_for_any_name,
+};
 use sha2::{Digest, Sha512};
 use tempfile::NamedTempFile;
 
@@ -42,35 +51,55 @@ pub(crate) struct Believed {
     pub(crate) manifest: ImageManifest,
     /// The verification, and what was verified. `None` where the user switched it off.
     verified: Option<(Verification, ArchiveRecord)>,
+    /// What was inside, if the archive is encrypted.
+    opened: Option<Opened>,
+}
+
+/// The content of an encrypted archive.
+struct Opened {
+    file: NamedTempFile,
+    how: Decrypted,
+}
+
+/// What believing takes.
+pub(crate) struct Means<'a> {
+    pub(crate) keyring: &'a Keyring,
+    pub(crate) secrets: &'a dyn Secrets,
+    /// Where temporary files go.
+    pub(crate) tmp: &'a Path,
+    pub(crate) progress: &'a dyn Progress,
 }
 
 impl Fetchling {
-    /// Verifies the signature, or believes without if there is none to be verified, then checks that it is what was
-    /// asked for.
+    /// Verifies the signature, or believes without if there is none to be verified, decrypts what is encrypted, then
+    /// checks that it is what was asked for.
     pub(crate) fn believe(
         self,
         signature: Option<&[u8]>,
         request: Option<&Request>,
-        keyring: &Keyring,
-        progress: &dyn Progress,
+        means: &Means<'_>,
     ) -> Result<Believed, Error> {
-        let verified = match signature {
-            None => None,
-            Some(signature) => {
-                let name = match request {
-                    Some(request) => request.name().clone(),
-                    None => self.manifest()?.name,
-                };
-                let mut archive = self.open(Phase::Verifying, progress)?;
-                let verification =
-                    verify_detached(keyring, &name, signature, &mut archive).map_err(|source| Error::NotTrusted {
-                        archive: self.place.clone(),
-                        source: Box::new(source),
-                    })?;
-                Some((verification, archive.record()?))
-            }
+        let is_encrypted = self.is_encrypted()?;
+        let name = match request {
+            Some(request) => Some(request.name().clone()),
+            None if is_encrypted => None,
+            None => Some(manifest(&self.file, &self.place)?.name),
         };
-        let manifest = self.manifest()?;
+        let mut verified = None;
+        match (signature, &name) {
+            (Some(signature), Some(name)) => verified = Some(self.verify(name, signature, means)?),
+            (Some(signature), None) => {
+                let archive = self.open(Phase::Verifying, means.progress)?;
+                verify_for_any_name(means.keyring, signature, archive).map_err(|source| self.not_trusted(source))?;
+            }
+            (None, _) => {}
+        }
+        let opened = is_encrypted.then(|| self.decrypt(means)).transpose()?;
+        let content = opened.as_ref().map_or(&self.file, |opened| &opened.file);
+        let manifest = manifest(content, &self.place)?;
+        if let (Some(signature), None) = (signature, &name) {
+            verified = Some(self.verify(&manifest.name, signature, means)?);
+        }
         if let Some(request) = request {
             self.check(request, &manifest)?;
         }
@@ -78,7 +107,46 @@ impl Fetchling {
             fetchling: self,
             manifest,
             verified,
+            opened,
         })
+    }
+
+    fn verify(&self, name: &Name, signature: &[u8], means: &Means<'_>) -> Result<(Verification, ArchiveRecord), Error> {
+        let mut archive = self.open(Phase::Verifying, means.progress)?;
+        let verification =
+            verify_detached(means.keyring, name, signature, &mut archive).map_err(|source| self.not_trusted(source))?;
+        Ok((verification, archive.record()?))
+    }
+
+    fn not_trusted(&self, source: dhow_trust::Error) -> Error {
+        Error::NotTrusted {
+            archive: self.place.clone(),
+            source: Box::new(source),
+        }
+    }
+
+    fn is_encrypted(&self) -> Result<bool, Error> {
+        let mut start = Vec::new();
+        let read = rewound(&self.file)?.take(64).read_to_end(&mut start);
+        read.map_err(Error::Temporary)?;
+        Ok(is_encrypted(&start))
+    }
+
+    fn decrypt(&self, means: &Means<'_>) -> Result<Opened, Error> {
+        let failed = |source| Error::Decrypt {
+            archive: self.place.clone(),
+            source: Box::new(source),
+        };
+        // Somebody may be asked for a passphrase.
+        means.progress.end();
+        let decryption = Decryption::open(rewound(&self.file)?, means.secrets).map_err(failed)?;
+        means.progress.begin(Phase::Decrypting, &self.place, None);
+        let file = tempfile::Builder::new().prefix("decrypt-").tempfile_in(means.tmp);
+        let file = file.map_err(Error::Temporary)?;
+        let mut out = BufWriter::with_capacity(BUFFER, file.reopen().map_err(Error::Temporary)?);
+        let how = decryption.copy_to(&mut out).map_err(failed)?;
+        out.flush().map_err(Error::Temporary)?;
+        Ok(Opened { file, how })
     }
 
     fn check(&self, request: &Request, manifest: &ImageManifest) -> Result<(), Error> {
@@ -89,16 +157,8 @@ impl Fetchling {
         })
     }
 
-    fn manifest(&self) -> Result<ImageManifest, Error> {
-        let file = BufReader::with_capacity(BUFFER, self.rewound()?);
-        read_manifest(file).map_err(|source| Error::Archive {
-            archive: self.place.clone(),
-            source,
-        })
-    }
-
     fn open<'a>(&self, phase: Phase, progress: &'a dyn Progress) -> Result<Recorded<'a>, Error> {
-        let file = self.rewound()?;
+        let file = rewound(&self.file)?;
         let size = file.metadata().map_err(Error::Temporary)?.len();
         progress.begin(phase, &self.place, Some(size));
         Ok(Recorded {
@@ -108,22 +168,23 @@ impl Fetchling {
             progress,
         })
     }
-
-    fn rewound(&self) -> Result<File, Error> {
-        let mut file = self.file.reopen().map_err(Error::Temporary)?;
-        file.rewind().map_err(Error::Temporary)?;
-        Ok(file)
-    }
 }
 
 impl Believed {
     /// Takes the image into the store.
     pub(crate) fn store(self, store: &Arc<Store>, progress: &dyn Progress) -> Result<(ImageId, Provenance), Error> {
         let Self {
-            fetchling, verified, ..
+            fetchling,
+            verified,
+            opened,
+            ..
         } = self;
         let mut archive = fetchling.open(Phase::Storing, progress)?;
-        let staged = store.stage(&mut archive).map_err(|error| match error {
+        let staged = match &opened {
+            Some(opened) => store.stage(BufReader::with_capacity(BUFFER, rewound(&opened.file)?)),
+            None => store.stage(&mut archive),
+        };
+        let staged = staged.map_err(|error| match error {
             StoreError::Archive(source) => Error::Archive {
                 archive: fetchling.place.clone(),
                 source,
@@ -139,6 +200,7 @@ impl Believed {
             source: fetchling.place,
             discovered_by: fetchling.discovered_by,
             archive,
+            encryption: opened.map(|opened| opened.how),
             verified,
             fetched_at: Utc::now(),
         };
@@ -149,6 +211,20 @@ impl Believed {
         };
         Ok((staged.commit(&json, standing)?, provenance))
     }
+}
+
+fn manifest(file: &NamedTempFile, place: &str) -> Result<ImageManifest, Error> {
+    let file = BufReader::with_capacity(BUFFER, rewound(file)?);
+    read_manifest(file).map_err(|source| Error::Archive {
+        archive: place.to_owned(),
+        source,
+    })
+}
+
+fn rewound(file: &NamedTempFile) -> Result<File, Error> {
+    let mut file = file.reopen().map_err(Error::Temporary)?;
+    file.rewind().map_err(Error::Temporary)?;
+    Ok(file)
 }
 
 /// A reader that remembers what it read.

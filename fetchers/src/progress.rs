@@ -25,6 +25,8 @@ pub enum Phase {
     Archive,
     /// Verifying the archive. The subject is a URL or a file.
     Verifying,
+    /// Decrypting the archive. The subject is a URL or a file.
+    Decrypting,
     /// Taking it into the store. The subject is a URL or a file.
     Storing,
 }
@@ -46,6 +48,7 @@ impl fmt::Display for Phase {
             Self::Signature => "fetching the signature",
             Self::Archive => "fetching",
             Self::Verifying => "verifying",
+            Self::Decrypting => "decrypting",
             Self::Storing => "storing",
         })
     }

@@ -1,7 +1,7 @@
 //! [`Provenance`]: where an image came from and why it was believed.
 
 use chrono::{DateTime, Utc};
-use dhow_trust::Verification;
+use dhow_trust::{Decrypted, Verification};
 use serde::{Deserialize, Serialize};
 
 /// What the store keeps with an image for ever.
@@ -17,6 +17,9 @@ pub struct Provenance {
     pub discovered_by: Option<String>,
     /// The archive as it travelled.
     pub archive: ArchiveRecord,
+    /// How the archive was encrypted, if it was, and what opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Decrypted>,
     /// Why it was believed.
     pub verified: Verified,
     /// When it was fetched.
@@ -65,6 +68,7 @@ mod tests {
                 sha512: "ab".to_owned(),
                 size: 1,
             },
+            encryption: None,
             verified: Verified::No(Insecurity::Insecure),
             fetched_at: "2014-12-01T10:00:00Z".parse().unwrap(),
         };

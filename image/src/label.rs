@@ -3,9 +3,13 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::name::Name;
+use crate::{
+    manifest::reading::{Fields, Readable, Reading, deserialize_by_reading},
+    name::Name,
+};
 
 /// One label, as in `version=1.2.0`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -17,9 +21,18 @@ pub struct Label {
 }
 
 /// The labels of an image or of a reference: an ordered list in which no name stands twice, and none is `name`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Label>", into = "Vec<Label>")]
-pub struct Labels(Vec<Label>);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Labels(Vec<Item>);
+
+/// A label, and what a manifest says beside it that the specification does not know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Item {
+    #[serde(flatten)]
+    label: Label,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
+}
 
 /// Why a list of labels is not one.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -38,30 +51,48 @@ pub enum LabelsError {
 impl Labels {
     /// The value of the label `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
+        self.iter()
             .find(|label| label.name.as_str() == name)
             .map(|label| label.value.as_str())
     }
 
     /// Adds a label at the end.
     pub fn insert(&mut self, name: Name, value: impl Into<String>) -> Result<(), LabelsError> {
-        if name.as_str() == "name" {
+        let value = value.into();
+        self.push(Label { name, value }, Map::new())
+    }
+
+    /// Gives the label `name` a value: in its place where it is there, else at the end.
+    pub fn set(&mut self, name: Name, value: impl Into<String>) -> Result<(), LabelsError> {
+        match self.0.iter_mut().find(|item| item.label.name == name) {
+            Some(item) => {
+                item.label.value = value.into();
+                Ok(())
+            }
+            None => self.insert(name, value),
+        }
+    }
+
+    /// Takes the label `name` away, and gives its value.
+    pub fn remove(&mut self, name: &str) -> Option<String> {
+        let index = self.0.iter().position(|item| item.label.name.as_str() == name)?;
+        Some(self.0.remove(index).label.value)
+    }
+
+    fn push(&mut self, label: Label, extra: Map<String, Value>) -> Result<(), LabelsError> {
+        if label.name.as_str() == "name" {
             return Err(LabelsError::Reserved);
         }
-        if self.get(name.as_str()).is_some() {
-            return Err(LabelsError::Duplicate { name });
+        if self.get(label.name.as_str()).is_some() {
+            return Err(LabelsError::Duplicate { name: label.name });
         }
-        self.0.push(Label {
-            name,
-            value: value.into(),
-        });
+        self.0.push(Item { label, extra });
         Ok(())
     }
 
     /// The labels in their order.
     pub fn iter(&self) -> impl Iterator<Item = &Label> {
-        self.0.iter()
+        self.0.iter().map(|item| &item.label)
     }
 
     /// Whether there are none.
@@ -72,8 +103,7 @@ impl Labels {
     /// The first of these labels that `image` lacks or has with another value, as `(label, what the image has)`.
     /// Labels that only the image has always match (appc spec, discovery.md, "Validation").
     pub fn first_mismatch<'a>(&'a self, image: &'a Labels) -> Option<(&'a Label, Option<&'a str>)> {
-        self.0
-            .iter()
+        self.iter()
             .map(|wanted| (wanted, image.get(wanted.name.as_str())))
             .find(|(wanted, found)| *found != Some(wanted.value.as_str()))
     }
@@ -93,19 +123,57 @@ impl TryFrom<Vec<Label>> for Labels {
 
 impl From<Labels> for Vec<Label> {
     fn from(labels: Labels) -> Vec<Label> {
-        labels.0
+        labels.0.into_iter().map(|item| item.label).collect()
     }
 }
 
+impl Readable for Labels {
+    fn read(value: Value, reading: &mut Reading) -> Option<Self> {
+        let Value::Array(list) = value else {
+            reading.error("is no list");
+            return None;
+        };
+        let mut labels = Self::default();
+        for (index, value) in list.into_iter().enumerate() {
+            reading.at(&format!("[{index}]"), |reading| {
+                let mut fields = Fields::of(value, reading)?;
+                fields.rename("val", "value", reading);
+                let name = fields.required("name", reading);
+                let value = fields.required("value", reading);
+                let extra = fields.rest(reading);
+                let label = Label {
+                    name: name?,
+                    value: value?,
+                };
+                if let Err(error) = labels.push(label, extra) {
+                    reading.at("name", |reading| reading.error(format!("is wrong: {error}")));
+                }
+                Some(())
+            });
+        }
+        Some(labels)
+    }
+}
+
+deserialize_by_reading!(Labels);
+
 impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.name, self.value)
+        // Any text can be a label, and whoever made the image chose it: what it would do to a terminal is escaped.
+        write!(f, "{}=", self.name)?;
+        for character in self.value.chars() {
+            match character.is_control() {
+                true => write!(f, "{}", character.escape_default())?,
+                false => write!(f, "{character}")?,
+            }
+        }
+        Ok(())
     }
 }
 
 impl fmt::Display for Labels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, label) in self.0.iter().enumerate() {
+        for (index, label) in self.iter().enumerate() {
             write!(f, "{}{label}", if index == 0 { "" } else { "," })?;
         }
         Ok(())

@@ -18,22 +18,36 @@
 
 mod archive;
 mod build;
+mod convert;
 mod image_id;
+mod inspect;
 mod label;
 mod manifest;
 mod name;
+mod patch;
 mod reference;
+mod validate;
 
 pub use archive::{
-    ArchiveError, Compression, Compressor, Decompressor, Entry, EntryKind, ImageSummary, RootfsPath, TarReader,
-    TarWriter, read_manifest, read_summary,
+    ArchiveError, Compression, Compressor, Decompressor, Entry, EntryKind, ImageSummary, Limits, RootfsPath, TarPipe,
+    TarReader, TarWriter, read_manifest, read_summary, read_summary_within, with_tar,
 };
 pub use build::{BuildError, BuildOptions, Built, OwnerMap, OwnerMapError, Selection, SelectionError, build};
+pub use convert::{
+    AciOptions, ConvertError, Converted, ExportOptions, Exported, FoundImage, ImageLocation, ImageLocationError,
+    Images, LayerAci, ORIGINAL_MANIFEST, OciPlatform, OciPlatformError, export, keep_layers, squash,
+};
 pub use image_id::{ImageId, ImageIdError, ImageIdPrefix};
+pub use inspect::{DirectorySize, EntryCounts, Inspection, inspect};
 pub use label::{Label, Labels, LabelsError};
 pub use manifest::{
-    Annotation, App, Dependency, EnvironmentVariable, EventHandler, ImageManifest, Isolator, ManifestError, MountPoint,
-    PodApp, PodAppImage, PodManifest, Port, SPEC_VERSION, Volume, VolumeKind, VolumeMount,
+    AcKind, AcKindError, AcVersion, AcVersionError, Annotation, App, Dependency, EnvironmentError, EnvironmentVariable,
+    EventHandler, ExposedPort, Finding, ImageManifest, Isolator, IsolatorParametersError, IsolatorSetting,
+    ManifestError, MountPoint, Notation, Outline, OutlineApp, OutlineImage, OutlineLabel, ParametersError, Platform,
+    PodApp, PodAppImage, PodManifest, Port, Quantity, QuantityError, Resource, SPEC_VERSION, SeccompSet,
+    SelinuxContext, Severity, Timestamp, TimestampError, Volume, VolumeKind, VolumeMount, parameters,
 };
 pub use name::{AcName, Name, NameError};
+pub use patch::{PatchError, Patched, patch};
 pub use reference::{Reference, ReferenceError};
+pub use validate::{Validation, validate_archive, validate_manifest};

@@ -57,6 +57,16 @@ impl Name {
         }
     }
 
+    /// The name that comes nearest to a text: in lower case, with a hyphen for what no name has, and without
+    /// separators at its ends.
+    pub fn sanitize(text: &str) -> Result<Self, NameError> {
+        let text = replace_others(text, b"-._~/");
+        let is_separator = |c: char| !c.is_ascii_alphanumeric();
+        let is_path = |segment: &&str| !matches!(*segment, "" | "." | "..");
+        let segments: Vec<&str> = text.trim_matches(is_separator).split('/').filter(is_path).collect();
+        Self::new(segments.join("/"))
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -94,8 +104,7 @@ impl Name {
     /// The last path segment turned into an AC Name, as a default name for an app in a pod.
     pub fn to_app_name(&self) -> AcName {
         let last = self.0.rsplit_once('/').map_or(self.0.as_str(), |(_, last)| last);
-        let text = last.replace(['.', '_', '~'], "-");
-        AcName::new(text.trim_matches('-')).expect("the last segment of a name ends with a letter or digit")
+        AcName::sanitize(last).expect("the last segment of a name ends with a letter or digit")
     }
 }
 
@@ -114,6 +123,12 @@ impl AcName {
         }
     }
 
+    /// The name that comes nearest to a text: in lower case, with a hyphen for what no name has, and without hyphens
+    /// at its ends.
+    pub fn sanitize(text: &str) -> Result<Self, NameError> {
+        Self::new(replace_others(text, b"-").trim_matches('-'))
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -129,6 +144,14 @@ fn is_spelled_with(text: &str, separators: &[u8]) -> bool {
         && bytes
             .iter()
             .all(|byte| is_alphanumeric(byte) || separators.contains(byte))
+}
+
+/// The text in lower case, with a hyphen for each character that is neither alphanumeric nor one of `separators`.
+fn replace_others(text: &str, separators: &[u8]) -> String {
+    let is_kept = |c: &char| c.is_ascii_alphanumeric() || u8::try_from(*c).is_ok_and(|byte| separators.contains(&byte));
+    text.chars()
+        .map(|c| if is_kept(&c) { c.to_ascii_lowercase() } else { '-' })
+        .collect()
 }
 
 /// Keeps an error message readable when the text is hostile.

@@ -57,6 +57,12 @@ pub enum ReferenceError {
         /// The part without a value.
         label: String,
     },
+    /// A label has a character that no terminal can show.
+    #[error("`{}` is not an image reference: a label has a control character", text.escape_debug())]
+    Control {
+        /// What was given.
+        text: String,
+    },
     /// The labels do not go together.
     #[error("`{text}` is not an image reference")]
     Labels {
@@ -91,7 +97,7 @@ impl FromStr for Reference {
         if text.contains("://") {
             return Ok(Self::Url(text.to_owned()));
         }
-        if text.starts_with(['/', '.']) || text.ends_with(".aci") {
+        if text.starts_with(['/', '.']) || (text.ends_with(".aci") && !text.contains('=')) {
             return Ok(Self::File(PathBuf::from(text)));
         }
         named(text)
@@ -100,6 +106,9 @@ impl FromStr for Reference {
 
 /// `NAME[:VERSION][,LABEL=VALUE]…`
 fn named(text: &str) -> Result<Reference, ReferenceError> {
+    if text.chars().any(char::is_control) {
+        return Err(ReferenceError::Control { text: text.to_owned() });
+    }
     let mut parts = text.split(',');
     let first = parts.next().unwrap_or_default();
     let (name, version) = match first.split_once(':') {
@@ -138,22 +147,38 @@ fn named(text: &str) -> Result<Reference, ReferenceError> {
     Ok(Reference::Named { name, labels })
 }
 
+/// A URL without the user name and password that may stand before its host: what is shown and recorded holds none.
+fn without_secrets(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => url.to_owned(),
+    }
+}
+
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named { name, labels } => {
                 write!(f, "{name}")?;
-                if let Some(version) = labels.get("version") {
+                // After a colon, some versions would make the text look like a URL, a file, or no version at all.
+                let misleads =
+                    |version: &str| version.is_empty() || version.starts_with("//") || version.ends_with(".aci");
+                let version = labels.get("version").filter(|version| !misleads(version));
+                if let Some(version) = version {
                     write!(f, ":{version}")?;
                 }
                 labels
                     .iter()
-                    .filter(|label| label.name.as_str() != "version")
+                    .filter(|label| label.name.as_str() != "version" || version.is_none())
                     .try_for_each(|l| write!(f, ",{l}"))
             }
             Self::Id(prefix) => write!(f, "{prefix}"),
             Self::File(path) => write!(f, "{}", path.display()),
-            Self::Url(url) => f.write_str(url),
+            Self::Url(url) => f.write_str(&without_secrets(url)),
         }
     }
 }
@@ -170,6 +195,8 @@ mod tests {
         };
         assert_eq!(name.as_str(), "example.com/app");
         assert_eq!(labels.to_string(), "version=1.2.0,os=linux,arch=amd64");
+        let empty: Reference = "app,version=".parse().unwrap();
+        assert_eq!(empty.to_string(), "app,version=");
         assert!(matches!("./app".parse().unwrap(), Reference::File(_)));
         assert!(matches!("dir/app.aci".parse().unwrap(), Reference::File(_)));
         assert!(matches!(
@@ -189,6 +216,32 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_version_never_makes_another_kind_of_reference() {
+        for text in [
+            "app,version=//x,os=linux",
+            "app,version=x.aci",
+            "app,os=x.aci,version=1",
+            "app,version=",
+        ] {
+            let reference: Reference = text.parse().unwrap();
+            assert!(matches!(reference, Reference::Named { .. }), "{text}");
+            let shown = reference.to_string();
+            assert_eq!(shown.parse::<Reference>().unwrap().to_string(), shown, "{text}");
+        }
+        assert!(matches!(
+            "app,x=a\u{1b}b".parse::<Reference>(),
+            Err(ReferenceError::Control { .. })
+        ));
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let shown = |text: &str| text.parse::<Reference>().unwrap().to_string();
+        assert_eq!(shown("https://user:s3cr@t@example.com/a@b"), "https://example.com/a@b");
+        assert_eq!(shown("https://example.com?x=a@b"), "https://example.com?x=a@b");
     }
 
     #[test]

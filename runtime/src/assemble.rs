@@ -145,7 +145,7 @@ fn mounts(
         .filter(|point| !flags.iter().any(|flag| flag.target == point.path))
     {
         if volumes.iter().any(|volume| volume.name == point.name) {
-            mounts.push(mount(&point.name, &point.path));
+            mounts.push(VolumeMount::new(point.name.clone(), &point.path));
             continue;
         }
         let name = AcName::new(format!("{app}-{}", point.name)).expect("two names and a hyphen are a name");
@@ -158,12 +158,8 @@ fn mounts(
             uid: None,
             gid: None,
         };
-        volumes.push(Volume {
-            name: name.clone(),
-            kind,
-            read_only: point.read_only,
-        });
-        mounts.push(mount(&name, &point.path));
+        volumes.push(Volume::new(name.clone(), kind, point.read_only));
+        mounts.push(VolumeMount::new(name, &point.path));
     }
     for flag in flags {
         if !volumes.iter().any(|volume| volume.name == flag.volume) {
@@ -178,7 +174,7 @@ fn mounts(
                 )),
             });
         }
-        mounts.push(mount(&flag.volume, &flag.target));
+        mounts.push(VolumeMount::new(flag.volume.clone(), &flag.target));
     }
     for (index, outer) in mounts.iter().enumerate() {
         let overlapping = |(other, inner): &(usize, &VolumeMount)| {
@@ -195,32 +191,33 @@ fn mounts(
     Ok(mounts)
 }
 
-fn mount(volume: &AcName, path: &str) -> VolumeMount {
-    // The type has no constructor, and more fields than are of interest here.
-    serde_json::from_value(serde_json::json!({ "volume": volume.as_str(), "path": path }))
-        .expect("a mount is a volume's name and a path")
-}
-
 /// Whoever runs a pod is told what is not enforced (ace.md, "Isolators").
 fn report_isolators(pod: &PodManifest, console: Console) {
     for isolator in &pod.isolators {
-        console.warn(&format!("isolator `{}` of the pod is ignored", isolator.name));
+        console.warn(&format!("isolator `{}` of the pod is ignored", isolator.name()));
     }
     for pod_app in &pod.apps {
         let Some(app) = &pod_app.app else { continue };
         for isolator in app
             .isolators
             .iter()
-            .filter(|isolator| !capabilities::is_enforced(isolator.name.as_str()))
+            .filter(|isolator| !capabilities::is_enforced(isolator.setting()))
         {
             console.warn(&format!(
                 "isolator `{}` of app `{}` is ignored",
-                isolator.name, pod_app.name
+                isolator.name(),
+                pod_app.name
             ));
         }
         for capability in Privileges::unavailable(app) {
             console.warn(&format!(
                 "app `{}` does not get `{capability}`, which dhow-pod does not have itself",
+                pod_app.name
+            ));
+        }
+        for capability in Privileges::extraordinary(app) {
+            console.warn(&format!(
+                "app `{}` gets `{capability}`, which it asks for beyond the default: --caps-retain and --caps-remove choose",
                 pod_app.name
             ));
         }
@@ -241,11 +238,7 @@ mod tests {
             source: "/srv".to_owned(),
             recursive: None,
         };
-        Volume {
-            name: AcName::new(name).unwrap(),
-            kind,
-            read_only: false,
-        }
+        Volume::new(AcName::new(name).unwrap(), kind, false)
     }
 
     fn plan(

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use caps::{CapSet, Capability};
-use dhow_image::{App, Isolator, Name};
+use dhow_image::{App, Isolator, IsolatorSetting, Name};
 
 use crate::PodError;
 
@@ -41,25 +41,25 @@ pub(crate) struct Privileges {
 impl Privileges {
     /// Reads the isolators of `app`.
     pub(crate) fn of(app: &App) -> Result<Self, PodError> {
-        let bounding = match (app.isolator(RETAIN), app.isolator(REMOVE)) {
+        let set = |name: &str| {
+            app.isolator(name).and_then(|isolator| match isolator.setting() {
+                IsolatorSetting::CapabilitiesRetain(set) | IsolatorSetting::CapabilitiesRemove(set) => Some(set),
+                _ => None,
+            })
+        };
+        let bounding = match (set(RETAIN), set(REMOVE)) {
             (Some(_), Some(_)) => {
                 return Err(PodError::request(format!(
                     "`{RETAIN}` and `{REMOVE}` cannot be used together"
                 )));
             }
-            (Some(retain), None) => set_of(retain)?,
-            (None, Some(remove)) => &BTreeSet::from(DEFAULT.map(number)) - &set_of(remove)?,
+            (Some(retain), None) => numbers(retain)?,
+            (None, Some(remove)) => &BTreeSet::from(DEFAULT.map(number)) - &numbers(remove)?,
             (None, None) => BTreeSet::from(DEFAULT.map(number)),
         };
-        let no_new_privileges = match app.isolator(NO_NEW_PRIVILEGES) {
-            None => false,
-            Some(isolator) => isolator.value.as_bool().ok_or_else(|| {
-                PodError::request(format!(
-                    "`{NO_NEW_PRIVILEGES}` is `true` or `false`, not `{}`",
-                    isolator.value
-                ))
-            })?,
-        };
+        let no_new_privileges = app
+            .isolator(NO_NEW_PRIVILEGES)
+            .is_some_and(|isolator| *isolator.setting() == IsolatorSetting::NoNewPrivileges(true));
         Ok(Self {
             bounding,
             no_new_privileges,
@@ -68,18 +68,32 @@ impl Privileges {
 
     /// What `app` asked for that this program does not have itself and so cannot hand on.
     pub(crate) fn unavailable(app: &App) -> Vec<String> {
-        let asked = app
-            .isolator(RETAIN)
-            .and_then(|isolator| set_of(isolator).ok())
-            .unwrap_or_default();
         let own = caps::read(None, CapSet::Bounding).unwrap_or_default();
-        let missing = |capability: &Capability| asked.contains(&number(*capability)) && !own.contains(capability);
-        caps::all()
-            .into_iter()
-            .filter(missing)
+        asked(app)
+            .filter(|capability| !own.contains(capability))
             .map(|capability| capability.to_string())
             .collect()
     }
+
+    /// What `app` asked for and gets beyond the default set: some of these are as good as root on the host.
+    pub(crate) fn extraordinary(app: &App) -> Vec<String> {
+        let own = caps::read(None, CapSet::Bounding).unwrap_or_default();
+        asked(app)
+            .filter(|capability| own.contains(capability) && !DEFAULT.contains(capability))
+            .map(|capability| capability.to_string())
+            .collect()
+    }
+}
+
+/// The capabilities that the isolators of `app` retain.
+fn asked(app: &App) -> impl Iterator<Item = Capability> {
+    let asked = match app.isolator(RETAIN).map(Isolator::setting) {
+        Some(IsolatorSetting::CapabilitiesRetain(set)) => numbers(set).unwrap_or_default(),
+        _ => BTreeSet::new(),
+    };
+    caps::all()
+        .into_iter()
+        .filter(move |capability| asked.contains(&number(*capability)))
 }
 
 /// Replaces every capability isolator of `app`, as the flags `--caps-retain` and `--caps-remove` do.
@@ -88,29 +102,27 @@ pub(crate) fn replace_isolators(app: &mut App, retain: &[String], remove: &[Stri
         if set.is_empty() {
             continue;
         }
-        app.isolators
-            .retain(|isolator| !matches!(isolator.name.as_str(), RETAIN | REMOVE));
+        numbers(set)?;
         let name = Name::new(name).expect("the spec's own name");
-        let isolator = Isolator::new(name, serde_json::json!({ "set": set }));
-        set_of(&isolator)?;
-        app.isolators.push(isolator);
+        let isolator = Isolator::new(name, serde_json::json!({ "set": set })).map_err(PodError::Manifest)?;
+        app.replace_isolators(&[RETAIN, REMOVE], isolator);
     }
     Ok(())
 }
 
-/// Whether this program enforces the isolator called `name`.
-pub(crate) fn is_enforced(name: &str) -> bool {
-    matches!(name, RETAIN | REMOVE | NO_NEW_PRIVILEGES)
+/// Whether this program enforces such an isolator.
+pub(crate) fn is_enforced(setting: &IsolatorSetting) -> bool {
+    matches!(
+        setting,
+        IsolatorSetting::CapabilitiesRetain(_)
+            | IsolatorSetting::CapabilitiesRemove(_)
+            | IsolatorSetting::NoNewPrivileges(_)
+    )
 }
 
-fn set_of(isolator: &Isolator) -> Result<BTreeSet<u8>, PodError> {
-    let names = isolator.set().ok_or_else(|| {
-        PodError::request(format!(
-            "`{}` needs a list `set`, and is `{}`",
-            isolator.name, isolator.value
-        ))
-    })?;
-    let parse = |name: &&str| {
+/// The capabilities of these names, by the kernel's numbers.
+fn numbers(names: &[String]) -> Result<BTreeSet<u8>, PodError> {
+    let parse = |name: &String| {
         let capability = name.parse::<Capability>();
         capability
             .map(number)
@@ -132,7 +144,7 @@ mod tests {
 
     fn app(isolators: &[(&str, Value)]) -> App {
         let mut app = App::new(vec!["/bin/true".to_owned()]);
-        let isolator = |(name, value): &(&str, Value)| Isolator::new(Name::new(*name).unwrap(), value.clone());
+        let isolator = |(name, value): &(&str, Value)| Isolator::new(Name::new(*name).unwrap(), value.clone()).unwrap();
         app.isolators = isolators.iter().map(isolator).collect();
         app
     }
@@ -142,6 +154,11 @@ mod tests {
         let privileges = Privileges::of(&app(&[])).unwrap();
         assert_eq!(privileges.bounding.len(), 14);
         assert!(!privileges.no_new_privileges);
+        assert!(
+            Privileges::of(&app(&[(NO_NEW_PRIVILEGES, json!(true))]))
+                .unwrap()
+                .no_new_privileges
+        );
     }
 
     #[test]
@@ -165,7 +182,6 @@ mod tests {
             Privileges::of(&unknown).unwrap_err().to_string(),
             "`CAP_FLY` is not a capability of Linux"
         );
-        assert!(Privileges::of(&app(&[(NO_NEW_PRIVILEGES, json!("yes"))])).is_err());
     }
 
     #[test]

@@ -98,6 +98,7 @@ impl Context {
 /// The process must have one thread. A pod's parent executes itself again with its own arguments and environment, so a
 /// program that calls this must come here again when it is started in the same way.
 pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    close_inherited();
     let args: Vec<OsString> = args.into_iter().collect();
     let mut segments = args.split(|arg| arg == OsStr::new(SEPARATOR));
     let cli = match parse(segments.next().unwrap_or_default(), &segments.collect::<Vec<_>>()) {
@@ -128,6 +129,13 @@ pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         console.error(&error);
         error.exit_code()
     })
+}
+
+/// Closes what the caller left open beside the standard streams: through a directory of the host's that an app could
+/// name as `/proc/self/fd/N`, it would reach the host (CVE-2024-21626).
+fn close_inherited() {
+    // SAFETY: nothing has been opened yet in this process, so nobody owns these descriptors.
+    unsafe { libc::close_range(3, u32::MAX, 0) };
 }
 
 /// Reads the command line: the first segment, and for commands that take several images one more segment for each.

@@ -89,11 +89,7 @@ impl Fields {
             Some(kind) => return Err(format!("`kind` is `host` or `empty`, not `{kind}`")),
             None => return Err("it needs `kind=host` or `kind=empty`".to_owned()),
         };
-        Ok(Volume {
-            name,
-            kind,
-            read_only: self.read_only,
-        })
+        Ok(Volume::new(name, kind, self.read_only))
     }
 }
 

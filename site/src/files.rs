@@ -250,15 +250,20 @@ impl Files {
         }
     }
 
-    /// Whether a path of a directory, with its symbolic links followed, is in that directory. Paths that are not
+    /// Whether a path of a directory, with its symbolic links followed, is a file in that directory, and no pipe or device. Paths that are not
     /// there at all pass: that is for the store to say.
     async fn is_within(&self, path: &Path) -> bool {
         let Some(directory) = &self.directory else { return true };
         let mut file = directory.clone();
         file.extend(path.parts().map(|part| part.as_ref().to_owned()));
-        tokio::fs::canonicalize(file)
+        let Ok(file) = tokio::fs::canonicalize(file).await else {
+            return true;
+        };
+        // To open a pipe or a device may take for ever.
+        let is_plain = tokio::fs::metadata(&file)
             .await
-            .map_or(true, |file| file.starts_with(directory))
+            .is_ok_and(|file| file.is_file() || file.is_dir());
+        is_plain && file.starts_with(directory)
     }
 
     fn not_found(&self, path: &Path) -> Error {

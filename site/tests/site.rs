@@ -69,10 +69,9 @@ impl Builder {
         }
         for (name, value) in annotations {
             let value = (*value).to_owned();
-            manifest.annotations.push(Annotation {
-                name: Name::new(*name).unwrap(),
-                value,
-            });
+            manifest
+                .annotations
+                .push(Annotation::new(Name::new(*name).unwrap(), value));
         }
         let directory = tempfile::tempdir_in(&self.directory).unwrap().keep();
         let (rootfs, archive) = (directory.join("rootfs"), directory.join("image.aci"));
@@ -522,6 +521,8 @@ async fn a_directory_gives_out_nothing_beyond_itself() {
     std::os::unix::fs::symlink("../secret", root.join("relative")).unwrap();
     std::os::unix::fs::symlink("..", root.join("up")).unwrap();
     std::os::unix::fs::symlink("inside/file", root.join("good")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(root.join("pipe")).status();
+    assert!(made.unwrap().success());
     let files = Files::open(root.to_str().unwrap()).unwrap();
     let get = async |path: &str| files.get(&Path::parse(path).unwrap(), GetOptions::default()).await;
     for path in [
@@ -530,6 +531,7 @@ async fn a_directory_gives_out_nothing_beyond_itself() {
         "up/secret",
         "inside",
         "nothing",
+        "pipe",
         "inside/file/below",
         &"x".repeat(300),
     ] {

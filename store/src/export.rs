@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufReader, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use dhow_image::ImageId;
@@ -54,11 +54,12 @@ impl Export {
             Some(Record::Framing(bytes)) => Ok(Part::Framing(io::Cursor::new(bytes))),
             Some(Record::Object(id, size)) => {
                 let path = self.objects.join(id.relative_path());
-                let file = File::open(&path).map_err(|error| {
-                    io::Error::new(
-                        error.kind(),
-                        format!("could not open the object `{}`: {error}", path.display()),
-                    )
+                let file = File::open(&path).map_err(|error| match error.kind() {
+                    io::ErrorKind::NotFound => damage(&path, "is missing"),
+                    _ => io::Error::other(StoreError::Io {
+                        path: path.clone(),
+                        source: error,
+                    }),
                 })?;
                 Ok(Part::Object { file, left: size, path })
             }
@@ -67,13 +68,21 @@ impl Export {
                 if digest == self.expected {
                     return Ok(Part::End);
                 }
-                Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("the store is damaged: `{}` was rebuilt as `{digest}`", self.expected),
+                Err(damage(
+                    Path::new(&self.expected.short()),
+                    &format!("was rebuilt as `{digest}`"),
                 ))
             }
         }
     }
+}
+
+/// An error of reading that tells of damage: it holds a [`StoreError::Damaged`].
+fn damage(path: &Path, problem: &str) -> io::Error {
+    io::Error::other(StoreError::Damaged {
+        path: path.to_owned(),
+        problem: problem.to_owned(),
+    })
 }
 
 impl Read for Export {
@@ -90,10 +99,7 @@ impl Read for Export {
                     let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
                     let read = file.read(&mut buffer[..wanted])?;
                     if read == 0 {
-                        return Err(io::Error::new(
-                            io::ErrorKind::UnexpectedEof,
-                            format!("the store is damaged: the object `{}` is too short", path.display()),
-                        ));
+                        return Err(damage(path, "is too short"));
                     }
                     *left -= read as u64;
                     read

@@ -5,7 +5,7 @@
 
 use std::{
     cmp::Ordering,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -79,8 +79,27 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Opens the index, and makes it agree with `images`.
+    /// Opens the index, and makes it agree with `images`. One that is damaged is made anew.
     pub(crate) fn open(path: &Path, images: &Path) -> Result<Self, StoreError> {
+        match Self::open_there(path, images) {
+            Err(StoreError::Index { source, .. }) if is_damage(&source) => {
+                for suffix in ["", "-wal", "-shm"] {
+                    let mut file = path.as_os_str().to_owned();
+                    file.push(suffix);
+                    match fs::remove_file(&file) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                            return Err(StoreError::io(file)(error));
+                        }
+                        _ => {}
+                    }
+                }
+                Self::open_there(path, images)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_there(path: &Path, images: &Path) -> Result<Self, StoreError> {
         let open = || -> rusqlite::Result<Connection> {
             let mut connection = Connection::open(path)?;
             connection.busy_timeout(Duration::from_secs(30))?;
@@ -96,14 +115,7 @@ impl Index {
             transaction.commit()?;
             Ok(connection)
         };
-        let connection = match open() {
-            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
-                fs::remove_file(path).map_err(StoreError::io(path))?;
-                open()
-            }
-            result => result,
-        };
-        let connection = connection.map_err(|source| StoreError::Index {
+        let connection = open().map_err(|source| StoreError::Index {
             path: path.to_owned(),
             source,
         })?;
@@ -153,10 +165,14 @@ impl Index {
         if usize::try_from(in_index) == Ok(ids.len()) {
             return Ok(());
         }
-        let records = ids
-            .iter()
-            .map(|id| read_record(images, id))
-            .collect::<Result<Vec<_>, _>>()?;
+        // One damaged image must not shut out all others; who asks for it is told.
+        let mut records = Vec::new();
+        for id in &ids {
+            match read_record(images, id) {
+                Ok(record) => records.push(record),
+                Err(error) => tracing::warn!("`{}` is left out of the index: {error}", id.short()),
+            }
+        }
         let path = &self.path;
         let rebuild = |connection: &mut Connection| -> rusqlite::Result<()> {
             let transaction = connection.transaction()?;
@@ -176,6 +192,11 @@ impl Index {
         let path = self.path.clone();
         move |source| StoreError::Index { path, source }
     }
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(NotADatabase | DatabaseCorrupt))
 }
 
 /// The images that have a directory.

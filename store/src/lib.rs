@@ -10,7 +10,6 @@
 //! the network, and verifies no signature: whoever commits an image has verified it.
 
 mod checkout;
-mod digest_pipe;
 mod error;
 mod export;
 mod image_dir;

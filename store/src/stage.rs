@@ -7,11 +7,10 @@ use std::{
     time::SystemTime,
 };
 
-use dhow_image::{ArchiveError, EntryKind, ImageId, ImageManifest, TarReader};
+use dhow_image::{ArchiveError, EntryKind, ImageId, ImageManifest, TarReader, with_tar};
 use tempfile::TempDir;
 
 use crate::{
-    digest_pipe::with_tar,
     error::StoreError,
     image_dir::{MANIFEST, PROVENANCE, RECIPE, UNVERIFIED},
     index::{ImageRecord, Standing},
@@ -47,7 +46,7 @@ impl Store {
         let path = image_file(&directory, RECIPE);
         let file = File::create_new(&path).map_err(StoreError::io(&path))?;
         let mut recipe = RecipeWriter::new(BufWriter::new(file)).map_err(StoreError::io(&path))?;
-        let (json, id, tar_size) = with_tar(archive, |tar| {
+        let ((manifest, json), id, tar_size) = with_tar(archive, |tar| {
             read_entries(&mut TarReader::new(tar), &mut objects, &mut recipe, &path)
         })?;
         let finished = recipe
@@ -55,7 +54,6 @@ impl Store {
             .and_then(|mut file| file.flush());
         finished.map_err(StoreError::io(&path))?;
 
-        let manifest = ImageManifest::from_json(&json).map_err(ArchiveError::from)?;
         let path = image_file(&directory, MANIFEST);
         fs::write(&path, &json).map_err(StoreError::io(&path))?;
         Ok(StagedImage {
@@ -69,24 +67,25 @@ impl Store {
     }
 }
 
-/// Reads every entry: contents into objects, all else into the recipe. Gives back the manifest's JSON.
+/// Reads every entry: contents into objects, all else into the recipe. Gives back the manifest, and its JSON.
 fn read_entries(
     tar: &mut TarReader<impl Read>,
     objects: &mut StagedObjects,
     recipe: &mut RecipeWriter<impl Write>,
     recipe_path: &std::path::Path,
-) -> Result<Vec<u8>, StoreError> {
-    let mut json = Vec::new();
+) -> Result<(ImageManifest, Vec<u8>), StoreError> {
+    let mut manifest = None;
     loop {
         let entry = tar.next_entry()?;
         let mut framing = tar.take_framing();
         let Some(entry) = entry else {
             recipe.framing(&framing).map_err(StoreError::io(recipe_path))?;
-            return Ok(json);
+            return Ok(manifest.ok_or(ArchiveError::NoManifest)?);
         };
         if let EntryKind::Manifest { .. } = entry.kind {
-            json = tar.read_content_to_end()?;
-            framing.extend_from_slice(&json);
+            let read = tar.read_manifest()?;
+            framing.extend_from_slice(&read.1);
+            manifest = Some(read);
         }
         recipe.framing(&framing).map_err(StoreError::io(recipe_path))?;
         if let EntryKind::File { size: size @ 1.. } = entry.kind {

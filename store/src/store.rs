@@ -15,6 +15,9 @@
 //! **Visible means whole.** Everything is made in `tmp/`, synced, and renamed into its place; an image's directory
 //! comes last. A process that dies leaves temporary files, or objects that no image names, and nothing else.
 //!
+//! **Readers.** Only the store's owner looks into `objects/`, `trees/`, `tmp/` and `locks/`: an image may hold secrets,
+//! and whoever can open a lock can keep it.
+//!
 //! **Locks.** A process holds `locks/store` shared as long as a [`Store`] lives, so that nobody empties `tmp/` or
 //! collects objects under it. SQLite looks after the index itself.
 
@@ -55,7 +58,7 @@ impl Store {
             ("images", 0o755),
             ("trees", 0o700),
             ("pods", 0o755),
-            ("locks", 0o755),
+            ("locks", 0o700),
             ("tmp", 0o700),
         ] {
             let path = root.join(name);

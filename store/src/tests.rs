@@ -184,11 +184,15 @@ fn the_index_is_made_anew_from_the_files() {
     let before = world.store.images().unwrap();
     let World { directory, store } = world;
     drop(store);
-    for damage in ["", "this is no database, however long it is"] {
-        let index = directory.path().join("store/index.db");
+    let index = directory.path().join("store/index.db");
+    let whole = fs::read(&index).unwrap();
+    let noise = b"this is no database, however long it is".repeat(100);
+    // Past the header, so that only reading a table shows it.
+    let torn = [&whole[..2000], &vec![0xee; whole.len() - 2000]].concat();
+    for damage in [None, Some(noise), Some(torn)] {
         match damage {
-            "" => fs::remove_file(&index).unwrap(),
-            _ => fs::write(&index, damage.repeat(100)).unwrap(),
+            None => fs::remove_file(&index).unwrap(),
+            Some(bytes) => fs::write(&index, bytes).unwrap(),
         }
         let store = Store::open(&directory.path().join("store")).unwrap();
         let after = store.images().unwrap();
@@ -197,6 +201,22 @@ fn the_index_is_made_anew_from_the_files() {
             (id, &before[0].name, before[0].tar_size)
         );
     }
+}
+
+#[test]
+fn one_damaged_image_does_not_shut_out_the_others() {
+    let world = World::new();
+    let damaged = world.add(&manifest("example.com/a"), &[("x", b"1")]);
+    let good = world.add(&manifest("example.com/b"), &[("x", b"2")]);
+    let World { directory, store } = world;
+    drop(store);
+    let root = directory.path().join("store");
+    fs::remove_file(root.join("images").join(damaged.to_string()).join("manifest")).unwrap();
+    fs::remove_file(root.join("index.db")).unwrap();
+    let store = Store::open(&root).unwrap();
+    let listed: Vec<_> = store.images().unwrap().into_iter().map(|image| image.id).collect();
+    assert_eq!(listed, [good]);
+    assert!(store.manifest(&damaged).is_err());
 }
 
 #[test]

@@ -29,6 +29,11 @@ impl Gpg {
         }
     }
 
+    /// Its GNUPGHOME.
+    pub fn home(&self) -> &std::path::Path {
+        self.home.path()
+    }
+
     /// Runs gpg without questions.
     pub fn run(&self, arguments: &[&str]) -> Outcome {
         let mut command = Command::new("gpg");

@@ -17,6 +17,7 @@ mod gpg;
 mod image;
 mod nginx;
 mod outcome;
+mod tree;
 mod world;
 
 pub use debian::debian;
@@ -24,4 +25,5 @@ pub use gpg::Gpg;
 pub use image::Image;
 pub use nginx::Nginx;
 pub use outcome::Outcome;
+pub use tree::{differences, tree};
 pub use world::{World, programs, workspace};

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, Metadata},
     io,
-    os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, fchown, lchown, symlink},
     path::Path,
 };
 
@@ -12,7 +12,7 @@ use dhow_image::{OwnerMap, Reference};
 
 use super::{
     build_file::{BuildFile, Copy, Step},
-    in_root::InRoot,
+    in_root::{Directory, beneath},
     run_step,
 };
 use crate::{
@@ -48,7 +48,8 @@ pub(crate) fn assemble(context: &Context, file: &BuildFile, rootfs: &Path, scrat
 }
 
 fn copy(directory: &Path, step: &Copy, rootfs: &Path) -> Result<()> {
-    let source = directory.join(&step.copy);
+    // Held open, so that nothing else takes its place meanwhile.
+    let (_held, source) = beneath(directory, &step.copy)?;
     let owner: OwnerMap = step.owner.as_deref().unwrap_or("0:0").parse()?;
     let mode = step
         .mode
@@ -64,7 +65,7 @@ fn copy(directory: &Path, step: &Copy, rootfs: &Path) -> Result<()> {
     let (Some(parent), Some(name)) = (step.to.parent(), step.to.file_name()) else {
         bail!("`{}` is no place for a file", step.to.display());
     };
-    copier.file(&source, &metadata, &InRoot::directory(rootfs, parent)?.join(name))
+    copier.file(&source, &metadata, &Directory::in_root(rootfs, parent)?.join(name))
 }
 
 struct Copier {
@@ -75,15 +76,20 @@ struct Copier {
 impl Copier {
     /// Copies what is in a directory into another, which may be there already.
     fn content(&self, source: &Path, rootfs: &Path, target: &Path) -> Result<()> {
-        let into = InRoot::directory(rootfs, target)?;
+        let into = Directory::in_root(rootfs, target)?;
         let in_source = || format!("Could not read `{}`", source.display());
         for entry in fs::read_dir(source).with_context(in_source)? {
             let entry = entry.with_context(in_source)?;
             let (path, name) = (entry.path(), entry.file_name());
             let metadata = fs::symlink_metadata(&path).with_context(in_source)?;
             if metadata.is_dir() {
-                self.content(&path, rootfs, &target.join(&name))?;
-                self.finish(&metadata, &into.join(&name), metadata.mode())?;
+                let target = target.join(&name);
+                let was_there = fs::symlink_metadata(into.join(&name)).is_ok();
+                self.content(&path, rootfs, &target)?;
+                // A directory of the image keeps what it has: it may be reached through a link, and be used by others.
+                if !was_there {
+                    self.finish(&metadata, &Directory::in_root(rootfs, &target)?.path(), metadata.mode())?;
+                }
             } else {
                 self.file(&path, &metadata, &into.join(&name))?;
             }
@@ -111,20 +117,22 @@ impl Copier {
                     "only files, directories and symbolic links are copied",
                 ));
             }
-            fs::copy(source, target)?;
+            let mut file = fs::File::create_new(target)?;
+            io::copy(&mut fs::File::open(source)?, &mut file)?;
             self.finish(metadata, target, self.mode.unwrap_or(metadata.mode()))
         };
         copied().with_context(|| format!("Could not copy `{}`", source.display()))
     }
 
+    /// Gives a file that was just made its owner, time and mode.
     fn finish(&self, metadata: &Metadata, target: &Path, mode: u32) -> io::Result<()> {
+        let file = fs::File::open(target)?;
         if is_root() {
             let (user, group) = self.owner.map(0, 0);
-            lchown(target, Some(user), Some(group))?;
+            fchown(&file, Some(user), Some(group))?;
         }
-        // First, for a mode may forbid to open it.
-        fs::File::open(target)?.set_modified(metadata.modified()?)?;
-        fs::set_permissions(target, fs::Permissions::from_mode(mode & 0o7777))
+        file.set_modified(metadata.modified()?)?;
+        file.set_permissions(fs::Permissions::from_mode(mode & 0o7777))
     }
 }
 

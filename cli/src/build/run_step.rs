@@ -8,7 +8,10 @@ use std::{
     fmt,
     fs::{self, Metadata},
     io,
-    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown},
+    os::unix::{
+        fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -23,13 +26,12 @@ use super::{
 };
 use crate::{context::is_root, external};
 
-/// What `dhow-pod` makes in every root file system that lacks it.
-const PROVIDED: [&str; 2] = ["etc/hosts", "etc/resolv.conf"];
+/// What `dhow-pod` makes in every root file system that lacks it, beside the directories to mount upon.
+const PROVIDED: [&str; 2] = ["hosts", "resolv.conf"];
+const MOUNTED_UPON: [&str; 3] = ["dev", "proc", "sys"];
 
 pub(super) fn run(step: &Run, rootfs: &Path, scratch: &Path) -> Result<()> {
-    let there: Vec<_> = PROVIDED
-        .map(|path| fs::symlink_metadata(rootfs.join(path)).is_ok())
-        .into();
+    let before = Provided::of(rootfs)?;
     let data = scratch.join("data");
     let id = {
         let mut manifest = ImageManifest::new(Name::new("dhow.build/step")?);
@@ -58,17 +60,58 @@ pub(super) fn run(step: &Run, rootfs: &Path, scratch: &Path) -> Result<()> {
     }
     // What a step prints is for the person who waits, and no result.
     command.arg(id.to_string()).stdin(Stdio::null()).stdout(io::stderr());
+    let killed = || Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)?);
+    // SAFETY: between fork and exec only a system call is made, and nothing is allocated.
+    unsafe { command.pre_exec(killed) };
     let status = command.status()?;
     if !status.success() {
         bail!("it ended with {status}");
     }
-    merge(&upper(&data)?, rootfs)?;
-    for (path, was_there) in PROVIDED.iter().zip(there) {
-        if !was_there {
-            remove(&rootfs.join(path))?;
-        }
-    }
+    let upper = upper(&data)?;
+    merge(&upper, rootfs)?;
+    let root = fs::metadata(&upper)?;
+    fs::set_permissions(rootfs, fs::Permissions::from_mode(root.mode() & 0o7777))?;
+    before.take_back(rootfs)?;
     Ok(fs::remove_dir_all(scratch)?)
+}
+
+/// What of that which `dhow-pod` makes was there before it.
+struct Provided {
+    files: Vec<&'static str>,
+    directories: Vec<&'static str>,
+}
+
+impl Provided {
+    fn of(rootfs: &Path) -> io::Result<Self> {
+        let is_there = |path: PathBuf| fs::symlink_metadata(path).is_ok();
+        let etc = rootfs.join("etc");
+        // An `etc` that is no directory of this root file system holds nothing that was made here.
+        let has_etc = fs::symlink_metadata(&etc).is_ok_and(|metadata| metadata.is_dir());
+        let files = PROVIDED.into_iter().filter(|name| has_etc && is_there(etc.join(name)));
+        let directories = MOUNTED_UPON.into_iter().filter(|name| is_there(rootfs.join(name)));
+        Ok(Self {
+            files: files.collect(),
+            directories: directories.collect(),
+        })
+    }
+
+    /// Removes what was made. Links, which the step may have made, are not followed.
+    fn take_back(&self, rootfs: &Path) -> io::Result<()> {
+        let etc = rootfs.join("etc");
+        if fs::symlink_metadata(&etc).is_ok_and(|metadata| metadata.is_dir()) {
+            for name in PROVIDED.into_iter().filter(|name| !self.files.contains(name)) {
+                match fs::remove_file(etc.join(name)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        for name in MOUNTED_UPON.into_iter().filter(|name| !self.directories.contains(name)) {
+            // Whatever a step has put there stays.
+            let _ = fs::remove_dir(rootfs.join(name));
+        }
+        Ok(())
+    }
 }
 
 /// Where the one app of the one pod has written.

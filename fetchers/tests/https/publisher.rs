@@ -9,7 +9,7 @@ use dhow_discovery::{PageTags, host_labels};
 use dhow_fetchers::{FetchContext, Fetched, Insecure, Phase, Progress, PullPolicy, fetch};
 use dhow_image::{BuildOptions, Compression, ImageManifest, Labels, Name, build};
 use dhow_store::Store;
-use dhow_trust::{KeyOptions, Keyring, SecretKey, sign};
+use dhow_trust::{KeyOptions, Keyring, NoSecrets, SecretKey, sign};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -69,6 +69,7 @@ impl Publisher {
             client: world.client(),
             store: Arc::new(Store::open(&world.path("store")).unwrap()),
             keyring,
+            secrets: Arc::new(NoSecrets),
             insecure: Insecure::default(),
             pull: PullPolicy::New,
             progress: seen.clone(),

@@ -1,11 +1,28 @@
 //! The compressions around a tar, told apart by content and never by name.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::{
+    fmt,
+    io::{self, BufRead, BufReader, Read, Write},
+    str::FromStr,
+};
+
+use liblzma::{
+    bufread::XzDecoder,
+    stream::{CONCATENATED, Stream},
+};
+use serde::Serialize;
 
 use super::ArchiveError;
 
+/// What xz may take. An archive says itself how far back it refers, which its reader must hold, and may say 4 GiB:
+/// this is 64 MiB, which `xz -9` writes and is the most of any usual setting, and a little for the decoder itself.
+const MAX_XZ_MEMORY: u64 = 66 << 20;
+/// The same for Zstandard: 32 MiB, where `zstd -19` writes 8.
+const MAX_ZSTD_WINDOW_LOG: u32 = 25;
+
 /// How an archive is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// Not at all.
     None,
@@ -21,7 +38,7 @@ pub enum Compression {
 
 impl Compression {
     /// Tells the compression of an archive by its first bytes, six of which are enough.
-    fn detect(start: &[u8]) -> Result<Self, ArchiveError> {
+    pub fn detect(start: &[u8]) -> Result<Self, ArchiveError> {
         const MAGIC: [(&[u8], Compression); 4] = [
             (&[0x1f, 0x8b], Compression::Gzip),
             (b"BZh", Compression::Bzip2),
@@ -42,17 +59,39 @@ impl Compression {
     }
 }
 
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Bzip2 => "bzip2",
+            Self::Xz => "xz",
+            Self::Zstd => "zstd",
+        })
+    }
+}
+
+impl FromStr for Compression {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::None, Self::Gzip, Self::Bzip2, Self::Xz, Self::Zstd];
+        let found = all.into_iter().find(|compression| compression.to_string() == text);
+        found.ok_or_else(|| "known are none, gzip, bzip2, xz and zstd".to_owned())
+    }
+}
+
 /// Reads the tar inside of an archive, whatever its compression.
 pub struct Decompressor<R: Read> {
     compression: Compression,
-    stream: Stream<R>,
+    stream: Decoding<R>,
 }
 
-enum Stream<R: Read> {
+enum Decoding<R: Read> {
     None(BufReader<R>),
     Gzip(Box<flate2::bufread::MultiGzDecoder<BufReader<R>>>),
     Bzip2(Box<bzip2::bufread::MultiBzDecoder<BufReader<R>>>),
-    Xz(Box<liblzma::bufread::XzDecoder<BufReader<R>>>),
+    Xz(Box<XzDecoder<BufReader<R>>>),
     Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<R>>>),
 }
 
@@ -62,11 +101,18 @@ impl<R: Read> Decompressor<R> {
         let mut archive = BufReader::with_capacity(128 << 10, archive);
         let compression = Compression::detect(archive.fill_buf()?)?;
         let stream = match compression {
-            Compression::None => Stream::None(archive),
-            Compression::Gzip => Stream::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(archive))),
-            Compression::Bzip2 => Stream::Bzip2(Box::new(bzip2::bufread::MultiBzDecoder::new(archive))),
-            Compression::Xz => Stream::Xz(Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(archive))),
-            Compression::Zstd => Stream::Zstd(Box::new(zstd::stream::read::Decoder::with_buffer(archive)?)),
+            Compression::None => Decoding::None(archive),
+            Compression::Gzip => Decoding::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(archive))),
+            Compression::Bzip2 => Decoding::Bzip2(Box::new(bzip2::bufread::MultiBzDecoder::new(archive))),
+            Compression::Xz => {
+                let stream = Stream::new_stream_decoder(MAX_XZ_MEMORY, CONCATENATED).map_err(io::Error::from)?;
+                Decoding::Xz(Box::new(XzDecoder::new_stream(archive, stream)))
+            }
+            Compression::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(archive)?;
+                decoder.window_log_max(MAX_ZSTD_WINDOW_LOG)?;
+                Decoding::Zstd(Box::new(decoder))
+            }
         };
         Ok(Self { compression, stream })
     }
@@ -80,11 +126,11 @@ impl<R: Read> Decompressor<R> {
 impl<R: Read> Read for Decompressor<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.stream {
-            Stream::None(stream) => stream.read(buffer),
-            Stream::Gzip(stream) => stream.read(buffer),
-            Stream::Bzip2(stream) => stream.read(buffer),
-            Stream::Xz(stream) => stream.read(buffer),
-            Stream::Zstd(stream) => stream.read(buffer),
+            Decoding::None(stream) => stream.read(buffer),
+            Decoding::Gzip(stream) => stream.read(buffer),
+            Decoding::Bzip2(stream) => stream.read(buffer),
+            Decoding::Xz(stream) => stream.read(buffer),
+            Decoding::Zstd(stream) => stream.read(buffer),
         }
     }
 }
@@ -117,7 +163,12 @@ impl<W: Write> Compressor<W> {
                 bzip2::Compression::default(),
             ))),
             Compression::Xz => Self::Xz(Box::new(liblzma::write::XzEncoder::new(archive, 6))),
-            Compression::Zstd => Self::Zstd(Box::new(zstd::stream::write::Encoder::new(archive, 9)?)),
+            Compression::Zstd => {
+                let mut encoder = zstd::stream::write::Encoder::new(archive, 9)?;
+                // As the others have one: damage is named for what it is.
+                encoder.include_checksum(true)?;
+                Self::Zstd(Box::new(encoder))
+            }
         })
     }
 

@@ -37,6 +37,14 @@ pub enum ArchiveError {
         /// Why it is not allowed.
         problem: String,
     },
+    /// The archive is larger than [`Limits`](super::Limits) permit.
+    #[error("the archive has over {limit} {what}, which is the most that is read")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+    },
     /// The archive has no `manifest`.
     #[error("the archive has no `manifest`, so it is not an App Container Image")]
     NoManifest,

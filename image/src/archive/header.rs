@@ -69,9 +69,7 @@ impl RawHeader {
     /// Seconds since 1970; GNU writes times before it in base 256.
     pub(super) fn mtime(&self) -> Option<i64> {
         match &self.0.as_old().mtime {
-            [0xff, rest @ ..] => Some(i64::from_be_bytes(
-                rest[3..].try_into().expect("the field has 12 bytes"),
-            )),
+            [0xff, 0xff, 0xff, 0xff, rest @ ..] => Some(i64::from_be_bytes(*rest)).filter(|time| time.is_negative()),
             field => number(field).and_then(|time| i64::try_from(time).ok()),
         }
     }

@@ -3,16 +3,48 @@
 /// Takes the records of an extended header apart; `None` where one is malformed.
 pub(super) fn records(mut bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     let mut records = Vec::new();
-    // Some writers fill up with NULs.
     while !bytes.is_empty() && bytes[0] != 0 {
         let space = bytes.iter().take(20).position(|&byte| byte == b' ')?;
-        let length: usize = std::str::from_utf8(&bytes[..space]).ok()?.parse().ok()?;
+        let length = usize::try_from(digits(&bytes[..space])?).ok()?;
         let record = bytes.get(space + 1..length)?.strip_suffix(b"\n")?;
         let equals = record.iter().position(|&byte| byte == b'=')?;
         records.push((&record[..equals], &record[equals + 1..]));
         bytes = &bytes[length..];
     }
-    Some(records)
+    // Some writers fill up with NULs; records behind them would be read by some programs and not by others.
+    bytes.iter().all(|&byte| byte == 0).then_some(records)
+}
+
+/// A number of digits alone: `parse` would take a sign too.
+pub(super) fn digits(text: &[u8]) -> Option<u64> {
+    let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    is_number.then(|| std::str::from_utf8(text).ok()?.parse().ok())?
+}
+
+/// The name of an extended attribute as a part of a key, in which `=` would end it: GNU tar's encoding.
+pub(super) fn encode_xattr_name(name: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len());
+    for &byte in name {
+        match byte {
+            b'%' => out.extend_from_slice(b"%25"),
+            b'=' => out.extend_from_slice(b"%3D"),
+            _ => out.push(byte),
+        }
+    }
+    out
+}
+
+/// Undoes [`encode_xattr_name`], and leaves alone every other `%`, which star and libarchive write as it is.
+pub(super) fn decode_xattr_name(mut name: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len());
+    while let Some((&byte, rest)) = name.split_first() {
+        (name, _) = match (byte, rest) {
+            (b'%', [b'2', b'5', rest @ ..]) => (rest, out.push(b'%')),
+            (b'%', [b'3', b'D', rest @ ..]) => (rest, out.push(b'=')),
+            _ => (rest, out.push(byte)),
+        };
+    }
+    out
 }
 
 /// Appends one record.
@@ -33,10 +65,16 @@ pub(super) fn push_record(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
 pub(super) fn time(text: &[u8]) -> Option<(i64, u32)> {
     let text = std::str::from_utf8(text).ok()?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let seconds: i64 = whole.parse().ok()?;
-    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+    let magnitude = whole.strip_prefix('-').unwrap_or(whole);
+    if magnitude.is_empty()
+        || !magnitude
+            .bytes()
+            .chain(fraction.bytes())
+            .all(|byte| byte.is_ascii_digit())
+    {
         return None;
     }
+    let seconds: i64 = whole.parse().ok()?;
     let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
     let nanoseconds: u32 = digits.parse().ok()?;
     match (whole.starts_with('-'), nanoseconds) {
@@ -64,7 +102,16 @@ mod tests {
 
     #[test]
     fn malformed_records_are_refused() {
-        for bad in ["5 a=", "99 a=b\n", "x a=b\n", "7 a=b\n", "6 a-b\n", "0 a=b\n"] {
+        for bad in [
+            "5 a=",
+            "99 a=b\n",
+            "x a=b\n",
+            "7 a=b\n",
+            "6 a-b\n",
+            "0 a=b\n",
+            "+6 a=b\n",
+            "6 a=b\n\x006 a=c\n",
+        ] {
             assert!(records(bad.as_bytes()).is_none(), "{bad}");
         }
     }
@@ -75,6 +122,28 @@ mod tests {
         assert_eq!(time(b"-1.25"), Some((-2, 750_000_000)));
         assert_eq!(time(b"7"), Some((7, 0)));
         assert_eq!(time(b"1.0000000019"), Some((1, 1)));
-        assert_eq!(time(b"1.x"), None);
+        assert_eq!(time(b"-0.25"), Some((-1, 750_000_000)));
+        assert_eq!(time(b"-9223372036854775808"), Some((i64::MIN, 0)));
+        for bad in [
+            "1.x",
+            "",
+            "-",
+            ".5",
+            "+1",
+            "1.-5",
+            "--1",
+            "-9223372036854775808.5",
+            "9223372036854775808",
+        ] {
+            assert_eq!(time(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn attribute_names_may_have_an_equals_sign() {
+        let name = b"user.a=b%c%3D";
+        assert_eq!(encode_xattr_name(name), b"user.a%3Db%25c%253D");
+        assert_eq!(decode_xattr_name(&encode_xattr_name(name)), name);
+        assert_eq!(decode_xattr_name(b"user.100%"), b"user.100%");
     }
 }

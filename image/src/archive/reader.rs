@@ -1,17 +1,17 @@
 //! Reading a tar as an image, entry by entry, in one pass.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    io::Read,
-};
+use std::io::Read;
 
 use tar::EntryType;
 
 use super::{
-    ArchiveError, BLOCK, Entry, EntryKind, MAX_EXTENSION, MAX_MANIFEST, MAX_TRAILER, RootfsPath, header::RawHeader, pax,
+    ArchiveError, BLOCK, Entry, EntryKind, Limits, MAX_EXTENSION, MAX_MANIFEST, MAX_TRAILER, RootfsPath,
+    extensions::{Extensions, SPARSE},
+    header::RawHeader,
+    manifest_json,
+    names::{Names, Seen},
 };
-
-const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
+use crate::manifest::ImageManifest;
 
 /// Reads the entries of an image's tar in their order.
 ///
@@ -19,49 +19,39 @@ const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
 /// (headers, padding, trailer) through [`TarReader::take_framing`], so that the tar can be put together again.
 pub struct TarReader<R> {
     tar: R,
+    limits: Limits,
     offset: u64,
     framing: Vec<u8>,
     /// What is left of the current entry's content, and of its padding.
     content_left: u64,
     padding_left: usize,
-    seen: HashMap<RootfsPath, Seen>,
+    names: Names,
     has_manifest: bool,
     has_rootfs: bool,
-}
-
-/// What an earlier entry was, as far as later ones depend on it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    /// A directory that only the paths beneath it speak of, so far.
-    ImpliedDirectory,
-    Directory,
-    NoDirectory,
-}
-
-/// What extension headers say of the entry that they come before.
-#[derive(Default)]
-struct Extensions {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-    uid: Option<u64>,
-    gid: Option<u64>,
-    mtime: Option<(i64, u32)>,
-    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    has_top: bool,
+    is_lost: bool,
 }
 
 impl<R: Read> TarReader<R> {
     /// Reads from an uncompressed tar.
     pub fn new(tar: R) -> Self {
+        Self::with_limits(tar, Limits::default())
+    }
+
+    /// Reads from an uncompressed tar as far as the limits permit.
+    pub fn with_limits(tar: R, limits: Limits) -> Self {
         Self {
             tar,
+            limits,
             offset: 0,
             framing: Vec::new(),
             content_left: 0,
             padding_left: 0,
-            seen: HashMap::new(),
+            names: Names::new(),
             has_manifest: false,
             has_rootfs: false,
+            has_top: false,
+            is_lost: false,
         }
     }
 
@@ -71,8 +61,13 @@ impl<R: Read> TarReader<R> {
     pub fn next_entry(&mut self) -> Result<Option<Entry>, ArchiveError> {
         self.pass_over_content()?;
         let mut extensions = Extensions::default();
+        // Where the headers of the next entry begin; what comes before its own must stay small.
+        let mut start = self.offset;
         loop {
             let Some(header) = self.read_header()? else {
+                if self.offset - start > BLOCK as u64 {
+                    return Err(self.corrupt("an extension header has no entry after it"));
+                }
                 self.read_trailer()?;
                 return match (self.has_manifest, self.has_rootfs) {
                     (false, _) => Err(ArchiveError::NoManifest),
@@ -80,23 +75,33 @@ impl<R: Read> TarReader<R> {
                     _ => Ok(None),
                 };
             };
-            match header.kind() {
-                EntryType::XHeader => {
-                    let body = self.read_extension(&header)?;
-                    self.apply_pax(&body, &mut extensions)?;
-                }
-                EntryType::XGlobalHeader => {
-                    // git-archive writes its commit here; anything that changes entries is not believed.
-                    let body = self.read_extension(&header)?;
-                    let records = pax::records(&body).ok_or_else(|| self.corrupt("a PAX record is malformed"))?;
-                    if records.iter().any(|(key, _)| *key != b"comment") {
-                        return Err(self.corrupt("a global PAX header changes the entries after it"));
+            if self.offset - start > MAX_EXTENSION {
+                return Err(self.corrupt("the extension headers of an entry are over 1 MiB"));
+            }
+            let applied = match header.kind() {
+                EntryType::XHeader => extensions.apply_pax(&self.read_extension(&header)?),
+                EntryType::XGlobalHeader => match Extensions::is_harmless_globally(&self.read_extension(&header)?) {
+                    Ok(false) => Err("a global PAX header changes the entries after it"),
+                    result => result.map(drop),
+                },
+                EntryType::GNULongName => extensions.set_path(&self.read_gnu_text(&header)?),
+                EntryType::GNULongLink => extensions.set_link(&self.read_gnu_text(&header)?),
+                _ => {
+                    let extent = extent(&header, &extensions);
+                    match self.entry(&header, std::mem::take(&mut extensions)) {
+                        Ok(Some(entry)) => return Ok(Some(entry)),
+                        Ok(None) => {
+                            start = self.offset;
+                            Ok(())
+                        }
+                        Err(error) => {
+                            self.pass_over_refused(extent);
+                            return Err(error);
+                        }
                     }
                 }
-                EntryType::GNULongName => extensions.path = Some(self.read_gnu_text(&header)?),
-                EntryType::GNULongLink => extensions.link = Some(self.read_gnu_text(&header)?),
-                _ => return self.entry(&header, extensions).map(Some),
-            }
+            };
+            applied.map_err(|problem| self.corrupt(problem))?;
         }
     }
 
@@ -112,9 +117,15 @@ impl<R: Read> TarReader<R> {
         if read == 0 {
             return Err(ArchiveError::Truncated);
         }
-        self.offset += read as u64;
+        self.advance(read as u64)?;
         self.content_left -= read as u64;
         Ok(read)
+    }
+
+    /// Reads and checks the manifest, which is the current entry, and gives its bytes as well.
+    pub fn read_manifest(&mut self) -> Result<(ImageManifest, Vec<u8>), ArchiveError> {
+        let json = self.read_content_to_end()?;
+        Ok((manifest_json::parse(&json)?, json))
     }
 
     /// The rest of the current entry's content, which the caller has checked to be small.
@@ -147,6 +158,20 @@ impl<R: Read> TarReader<R> {
         self.tar
     }
 
+    /// Whether entries can be read after the last error. So it is after [`ArchiveError::Entry`] where it is certain
+    /// how long the refused entry is: [`TarReader::next_entry`] then passes over it, so that all that is wrong with
+    /// an archive can be told. What comes of that is no image.
+    pub fn can_go_on(&self) -> bool {
+        !self.is_lost
+    }
+
+    fn pass_over_refused(&mut self, extent: Option<u64>) {
+        let size = extent.unwrap_or(0);
+        self.is_lost = extent.is_none();
+        self.content_left = size;
+        self.padding_left = (BLOCK - (size % BLOCK as u64) as usize) % BLOCK;
+    }
+
     fn pass_over_content(&mut self) -> Result<(), ArchiveError> {
         let mut sink = vec![0; if self.content_left == 0 { 0 } else { 64 << 10 }];
         while self.content_left > 0 {
@@ -162,8 +187,25 @@ impl<R: Read> TarReader<R> {
         let start = self.framing.len();
         self.framing.resize(start + length, 0);
         self.tar.read_exact(&mut self.framing[start..])?;
-        self.offset += length as u64;
+        self.advance(length as u64)?;
         Ok(start)
+    }
+
+    fn advance(&mut self, read: u64) -> Result<(), ArchiveError> {
+        self.offset += read;
+        self.check_size(0)
+    }
+
+    /// Checks that the tar can go on for so many bytes.
+    fn check_size(&self, coming: u64) -> Result<(), ArchiveError> {
+        let limit = self.limits.tar_size;
+        match self.offset.saturating_add(coming) > limit {
+            true => Err(ArchiveError::TooLarge {
+                what: "bytes of tar",
+                limit,
+            }),
+            false => Ok(()),
+        }
     }
 
     /// The next header, or `None` at the first of the two zero blocks that end a tar.
@@ -187,12 +229,15 @@ impl<R: Read> TarReader<R> {
             .by_ref()
             .take(MAX_TRAILER as u64 + 1)
             .read_to_end(&mut trailer)?;
-        self.offset += trailer.len() as u64;
+        self.advance(trailer.len() as u64)?;
         if trailer.len() < BLOCK {
             return Err(ArchiveError::Truncated);
         }
-        if trailer.len() > MAX_TRAILER || trailer.iter().any(|&byte| byte != 0) {
+        if trailer.iter().any(|&byte| byte != 0) {
             return Err(self.corrupt("something other than zeros follows the last entry"));
+        }
+        if trailer.len() > MAX_TRAILER {
+            return Err(self.corrupt("over 1 MiB of zeros follow the last entry"));
         }
         self.framing.extend_from_slice(&trailer);
         Ok(())
@@ -215,42 +260,43 @@ impl<R: Read> TarReader<R> {
         Ok(text)
     }
 
-    fn apply_pax(&self, body: &[u8], extensions: &mut Extensions) -> Result<(), ArchiveError> {
-        let malformed = || self.corrupt("a PAX record is malformed");
-        let number = |value: &[u8]| {
-            std::str::from_utf8(value)
-                .ok()
-                .and_then(|text| text.parse::<u64>().ok())
-        };
-        for (key, value) in pax::records(body).ok_or_else(malformed)? {
-            match key {
-                b"path" => extensions.path = Some(value.to_vec()),
-                b"linkpath" => extensions.link = Some(value.to_vec()),
-                b"size" => extensions.size = Some(number(value).ok_or_else(malformed)?),
-                b"uid" => extensions.uid = Some(number(value).ok_or_else(malformed)?),
-                b"gid" => extensions.gid = Some(number(value).ok_or_else(malformed)?),
-                b"mtime" => extensions.mtime = Some(pax::time(value).ok_or_else(malformed)?),
-                _ if key.starts_with(b"GNU.sparse.") => {
-                    return Err(self.corrupt("it holds a PAX sparse file, which is not supported"));
-                }
-                _ => {
-                    if let Some(name) = key.strip_prefix(XATTR_PREFIX) {
-                        extensions.xattrs.insert(name.to_vec(), value.to_vec());
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes an entry of its header, and checks that an image may hold it.
-    fn entry(&mut self, header: &RawHeader, extensions: Extensions) -> Result<Entry, ArchiveError> {
+    /// Makes an entry of its header, and checks that an image may hold it. `None` for the directory above `manifest`
+    /// and `rootfs`, of which `tar -c .` writes an entry and which is no part of the image.
+    fn entry(&mut self, header: &RawHeader, mut extensions: Extensions) -> Result<Option<Entry>, ArchiveError> {
         let bad_number = || self.corrupt("a header has a number that is malformed or too large");
+        extensions.resolve_acls();
         let name = extensions.path.unwrap_or_else(|| header.path());
-        let size = extensions.size.or(header.size()).ok_or_else(bad_number)?;
+        let shown_name = extensions.sparse_name.as_ref().unwrap_or(&name);
+        let refuse = |problem: &str| ArchiveError::Entry {
+            path: shown(shown_name),
+            problem: problem.to_owned(),
+        };
+        if let Some(problem) = extensions.refusal {
+            return Err(refuse(&problem));
+        }
+        if let Some(problem) = unreadable(header.kind()) {
+            return Err(refuse(problem));
+        }
+        let path = checked_path(&name).map_err(refuse)?;
+
+        let size = header.size().ok_or_else(bad_number)?;
+        let size = match extensions.size {
+            // A PAX size is for what the header has no room for. Programs differ in which of the two they believe,
+            // and would go on at different places of the tar.
+            Some(pax_size) if pax_size != size && pax_size < MAX_OCTAL_SIZE => {
+                return Err(refuse("has two sizes, one in its header and one in a PAX record"));
+            }
+            Some(pax_size) => pax_size,
+            None => size,
+        };
         let small = |number: Option<u64>| number.and_then(|n| u32::try_from(n).ok()).ok_or_else(bad_number);
         let uid = small(extensions.uid.or_else(|| header.uid()))?;
         let gid = small(extensions.gid.or_else(|| header.gid()))?;
+        if uid == u32::MAX || gid == u32::MAX {
+            return Err(refuse(
+                "belongs to the user or group 4294967295, which Linux takes for none",
+            ));
+        }
         let (mtime, mtime_nanoseconds) = extensions
             .mtime
             .or_else(|| header.mtime().map(|time| (time, 0)))
@@ -258,40 +304,46 @@ impl<R: Read> TarReader<R> {
         let mode = header.mode().ok_or_else(bad_number)? & 0o7777;
         let link = extensions.link.unwrap_or_else(|| header.link());
 
-        let refuse = |problem: &str| ArchiveError::Entry {
-            path: String::from_utf8_lossy(&name).escape_debug().to_string(),
-            problem: problem.to_owned(),
-        };
-        let path = RootfsPath::new(&name)
-            .filter(|_| !name.starts_with(b"/"))
-            .ok_or_else(|| refuse("leaves the image: it is absolute, has a `..`, or a part over 255 bytes"))?;
-        let place = Place::of(&path);
-        let kind = match (header.kind(), place) {
+        let kind = match (header.kind(), Place::of(&path)) {
+            (EntryType::Directory, Place::Top) => {
+                if std::mem::replace(&mut self.has_top, true) {
+                    return Err(refuse("stands twice"));
+                }
+                return match size {
+                    0 => Ok(None),
+                    _ => Err(refuse(SIZE_WITHOUT_CONTENT)),
+                };
+            }
             (EntryType::Regular | EntryType::Continuous, Place::Manifest) => EntryKind::Manifest { size },
             (_, Place::Manifest) => return Err(refuse("must be a regular file")),
-            (_, Place::Outside) => return Err(refuse("is outside of `rootfs`")),
+            (_, Place::Top | Place::Outside) => return Err(refuse("is outside of `rootfs`")),
             (EntryType::Directory, _) => EntryKind::Directory,
             (_, Place::Rootfs(path)) if path.is_root() => return Err(refuse("must be a directory")),
             // Before POSIX, a directory was a regular file whose name ends in a slash.
             (EntryType::Regular, _) if name.ends_with(b"/") => EntryKind::Directory,
             (EntryType::Regular | EntryType::Continuous, _) => EntryKind::File { size },
-            (EntryType::Symlink, _) if link.is_empty() || link.contains(&0) || link.len() > 4095 => {
+            (EntryType::Symlink, _) if link.is_empty() || link.contains(&0) || link.len() > MAX_PATH => {
                 return Err(refuse("is a symbolic link to nothing, or to more than 4095 bytes"));
             }
             (EntryType::Symlink, _) => EntryKind::Symlink { target: link },
-            (EntryType::Link, _) => match RootfsPath::new(&link).map(|path| Place::of(&path)) {
-                Some(Place::Rootfs(target)) => EntryKind::HardLink { target },
+            (EntryType::Link, _) => match checked_path(&link).map(|path| Place::of(&path)) {
+                Ok(Place::Rootfs(target)) => EntryKind::HardLink { target },
                 _ => return Err(refuse("is a hard link to outside of `rootfs`")),
             },
             (device @ (EntryType::Char | EntryType::Block), _) => {
-                let (major, minor) = header.device().ok_or_else(bad_number)?;
+                let (major, minor) = match (extensions.device_major, extensions.device_minor) {
+                    (Some(major), Some(minor)) => (major, minor),
+                    (major, minor) => {
+                        let device = header.device().ok_or_else(bad_number)?;
+                        (major.unwrap_or(device.0), minor.unwrap_or(device.1))
+                    }
+                };
                 match device {
                     EntryType::Char => EntryKind::CharDevice { major, minor },
                     _ => EntryKind::BlockDevice { major, minor },
                 }
             }
             (EntryType::Fifo, _) => EntryKind::Fifo,
-            (EntryType::GNUSparse, _) => return Err(refuse("is a GNU sparse file, which is not supported")),
             (other, _) => {
                 return Err(refuse(&format!(
                     "is of the unknown type `{}`",
@@ -301,9 +353,8 @@ impl<R: Read> TarReader<R> {
         };
         let path = match Place::of(&path) {
             Place::Rootfs(path) => path,
-            Place::Manifest | Place::Outside => RootfsPath::root(),
+            Place::Manifest | Place::Top | Place::Outside => RootfsPath::root(),
         };
-        self.note(&kind, &path).map_err(refuse)?;
         let entry = Entry {
             kind,
             path,
@@ -314,10 +365,20 @@ impl<R: Read> TarReader<R> {
             mtime_nanoseconds,
             xattrs: extensions.xattrs,
         };
-        // Only files have content; what a directory's or a link's size says is not followed by any.
-        self.content_left = entry.size();
-        self.padding_left = (BLOCK - (entry.size() % BLOCK as u64) as usize) % BLOCK;
-        Ok(entry)
+        if entry.size() != size {
+            return Err(refuse(SIZE_WITHOUT_CONTENT));
+        }
+        self.check_size(size)?;
+        self.note(&entry.kind, &entry.path).map_err(refuse)?;
+        if self.names.count() > self.limits.names {
+            return Err(ArchiveError::TooLarge {
+                what: "names",
+                limit: self.limits.names as u64,
+            });
+        }
+        self.content_left = size;
+        self.padding_left = (BLOCK - (size % BLOCK as u64) as usize) % BLOCK;
+        Ok(Some(entry))
     }
 
     /// Checks an entry against those before it, and remembers it.
@@ -327,33 +388,21 @@ impl<R: Read> TarReader<R> {
                 if std::mem::replace(&mut self.has_manifest, true) {
                     return Err("stands twice");
                 }
-                return if *size > MAX_MANIFEST {
-                    Err("is over 4 MiB")
-                } else {
-                    Ok(())
+                return match *size > MAX_MANIFEST {
+                    true => Err("is over 4 MiB"),
+                    false => Ok(()),
                 };
             }
-            EntryKind::HardLink { target } if self.seen.get(target) != Some(&Seen::NoDirectory) => {
+            EntryKind::HardLink { target } if self.names.get(target) != Some(Seen::NoDirectory) => {
                 return Err("is a hard link to what is no file before it");
             }
             _ => self.has_rootfs = true,
         }
-        let mut parent = RootfsPath::root();
-        for part in path.parts() {
-            if *self.seen.entry(parent.clone()).or_insert(Seen::ImpliedDirectory) == Seen::NoDirectory {
-                return Err("lies beneath what is no directory");
-            }
-            parent = parent.join(part);
-        }
-        let seen = if *kind == EntryKind::Directory {
-            Seen::Directory
-        } else {
-            Seen::NoDirectory
+        let seen = match kind {
+            EntryKind::Directory => Seen::Directory,
+            _ => Seen::NoDirectory,
         };
-        match (self.seen.insert(path.clone(), seen), seen) {
-            (None, _) | (Some(Seen::ImpliedDirectory), Seen::Directory) => Ok(()),
-            _ => Err("stands twice"),
-        }
+        self.names.add(path, seen)
     }
 
     fn corrupt(&self, problem: &str) -> ArchiveError {
@@ -364,8 +413,64 @@ impl<R: Read> TarReader<R> {
     }
 }
 
+/// What no longer fits the size field of a header, in octal digits.
+const MAX_OCTAL_SIZE: u64 = 1 << 33;
+/// The longest path that Linux takes.
+const MAX_PATH: usize = 4095;
+/// Some programs pass over so many bytes, others do not.
+const SIZE_WITHOUT_CONTENT: &str = "has a size, though it is nothing that has a content";
+
+/// How many bytes of content follow a header, where every program would agree on it.
+fn extent(header: &RawHeader, extensions: &Extensions) -> Option<u64> {
+    let size = header.size()?;
+    match header.kind() {
+        EntryType::Regular | EntryType::Continuous => extensions.size.is_none_or(|pax| pax == size).then_some(size),
+        EntryType::Directory
+        | EntryType::Symlink
+        | EntryType::Link
+        | EntryType::Char
+        | EntryType::Block
+        | EntryType::Fifo => (size == 0).then_some(0),
+        _ => None,
+    }
+}
+
+/// Why an entry of this type cannot be read, whatever its name.
+fn unreadable(kind: EntryType) -> Option<&'static str> {
+    match kind.as_byte() {
+        b'S' => Some(SPARSE),
+        b'V' => Some("is the label of a volume, which no image has"),
+        b'M' => Some("is a part of an archive in several volumes"),
+        b'D' => Some("is from an incremental backup, which is no image"),
+        b'N' => Some("is a list of long names in a form older than GNU tar 1.12"),
+        _ => None,
+    }
+}
+
+fn checked_path(name: &[u8]) -> Result<RootfsPath, &'static str> {
+    if name.is_empty() {
+        return Err("has no name");
+    }
+    if name.starts_with(b"/") {
+        return Err("leaves the image: its name is absolute");
+    }
+    if name.len() > MAX_PATH {
+        return Err("has a name of more than 4095 bytes");
+    }
+    RootfsPath::new(name).ok_or("has a name with a `..`, a NUL or a part over 255 bytes")
+}
+
+/// A name for a person at a terminal, however long it is.
+fn shown(name: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&name[..name.len().min(300)]);
+    let dots = if name.len() > 300 { "…" } else { "" };
+    format!("{}{dots}", text.escape_debug())
+}
+
 /// Where in an image a name is.
 enum Place {
+    /// The directory that holds the manifest and `rootfs`.
+    Top,
     Manifest,
     Rootfs(RootfsPath),
     Outside,
@@ -374,8 +479,10 @@ enum Place {
 impl Place {
     fn of(path: &RootfsPath) -> Self {
         let bytes = path.as_bytes();
-        if bytes == b"manifest" {
-            return Self::Manifest;
+        match bytes {
+            b"" => return Self::Top,
+            b"manifest" => return Self::Manifest,
+            _ => {}
         }
         match bytes.strip_prefix(b"rootfs") {
             Some(b"") => Self::Rootfs(RootfsPath::root()),

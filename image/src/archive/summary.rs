@@ -1,10 +1,8 @@
 //! Looking at an archive as a whole.
 
-use std::io::{self, Read};
+use std::io::Read;
 
-use sha2::{Digest, Sha512};
-
-use super::{ArchiveError, Decompressor, EntryKind, TarReader};
+use super::{ArchiveError, Decompressor, EntryKind, Limits, TarReader, with_tar};
 use crate::{image_id::ImageId, manifest::ImageManifest};
 
 /// What reading an archive to its end tells.
@@ -21,24 +19,28 @@ pub struct ImageSummary {
 }
 
 /// Reads an archive to its end, checks it, and gives its image ID and manifest.
-pub fn read_summary(archive: impl Read) -> Result<ImageSummary, ArchiveError> {
-    let mut tar = TarReader::new(HashingReader {
-        inner: Decompressor::new(archive)?,
-        hasher: Sha512::new(),
-    });
-    let mut manifest = None;
-    let mut entries = 0;
-    while let Some(entry) = tar.next_entry()? {
-        tar.take_framing();
-        match entry.kind {
-            EntryKind::Manifest { .. } => manifest = Some(ImageManifest::from_json(&tar.read_content_to_end()?)?),
-            _ => entries += 1,
+pub fn read_summary(archive: impl Read + Send) -> Result<ImageSummary, ArchiveError> {
+    read_summary_within(archive, Limits::default())
+}
+
+/// Like [`read_summary`], with limits of the caller's choice.
+pub fn read_summary_within(archive: impl Read + Send, limits: Limits) -> Result<ImageSummary, ArchiveError> {
+    let ((manifest, entries), id, tar_size) = with_tar(archive, |tar| {
+        let mut tar = TarReader::with_limits(tar, limits);
+        let mut manifest = None;
+        let mut entries = 0;
+        while let Some(entry) = tar.next_entry()? {
+            tar.take_framing();
+            match entry.kind {
+                EntryKind::Manifest { .. } => manifest = Some(tar.read_manifest()?.0),
+                _ => entries += 1,
+            }
         }
-    }
-    let tar_size = tar.offset();
+        Ok::<_, ArchiveError>((manifest.ok_or(ArchiveError::NoManifest)?, entries))
+    })?;
     Ok(ImageSummary {
-        id: ImageId::from_sha512(tar.into_inner().hasher),
-        manifest: manifest.ok_or(ArchiveError::NoManifest)?,
+        id,
+        manifest,
         tar_size,
         entries,
     })
@@ -50,21 +52,8 @@ pub fn read_manifest(archive: impl Read) -> Result<ImageManifest, ArchiveError> 
     while let Some(entry) = tar.next_entry()? {
         tar.take_framing();
         if matches!(entry.kind, EntryKind::Manifest { .. }) {
-            return Ok(ImageManifest::from_json(&tar.read_content_to_end()?)?);
+            return Ok(tar.read_manifest()?.0);
         }
     }
     Err(ArchiveError::NoManifest)
-}
-
-struct HashingReader<R> {
-    inner: R,
-    hasher: Sha512,
-}
-
-impl<R: Read> Read for HashingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..read]);
-        Ok(read)
-    }
 }

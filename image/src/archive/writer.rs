@@ -88,6 +88,14 @@ fn encode(entry: &Entry) -> (Header, BTreeMap<Vec<u8>, Vec<u8>>) {
     header.set_mode(u32::from(entry.mode));
     if let Some((major, minor)) = device {
         let is_ustar = "a ustar header has device fields";
+        let mut fitting = |key: &str, number: u32| match u64::from(number) {
+            0..=MAX_SMALL => number,
+            _ => {
+                records.insert(key.into(), number.to_string().into_bytes());
+                0
+            }
+        };
+        let (major, minor) = (fitting("SCHILY.devmajor", major), fitting("SCHILY.devminor", minor));
         header.set_device_major(major).expect(is_ustar);
         header.set_device_minor(minor).expect(is_ustar);
     }
@@ -131,6 +139,7 @@ fn encode(entry: &Entry) -> (Header, BTreeMap<Vec<u8>, Vec<u8>>) {
         }
     }
     for (name, value) in &entry.xattrs {
+        let name = pax::encode_xattr_name(name);
         records.insert([b"SCHILY.xattr.", name.as_slice()].concat(), value.clone());
     }
     header.set_cksum();
@@ -179,7 +188,7 @@ mod tests {
             gid: 7,
             mtime: -2,
             mtime_nanoseconds: 750_000_000,
-            xattrs: [(b"user.note".to_vec(), b"\0\xff=\n".to_vec())].into(),
+            xattrs: [(b"user.note=%".to_vec(), b"\0\xff=\n".to_vec())].into(),
         }
     }
 
@@ -205,6 +214,13 @@ mod tests {
             ),
             entry("char", EntryKind::CharDevice { major: 5, minor: 1 }),
             entry("block", EntryKind::BlockDevice { major: 8, minor: 300 }),
+            entry(
+                "far",
+                EntryKind::BlockDevice {
+                    major: 8,
+                    minor: u32::MAX,
+                },
+            ),
             entry("pipe", EntryKind::Fifo),
         ];
         let mut writer = TarWriter::new(Vec::new());

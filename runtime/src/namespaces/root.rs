@@ -82,16 +82,17 @@ pub(super) fn build(app: &AppLaunch, pod: &PodMounts) -> Result<OwnedFd, PodErro
     attach_directory(&proc, "/proc").map_err(step("mount `/proc`"))?;
     attach_directory(&sys, "/sys").map_err(step("mount `/sys`"))?;
     devices.attach().map_err(step("make `/dev`"))?;
+    // Before the volumes: what these hold is the user's.
+    provide("/etc/hosts", hosts(&pod.hostname).as_bytes()).map_err(step("make `/etc/hosts`"))?;
+    if let Some(name_servers) = name_servers {
+        provide("/etc/resolv.conf", &name_servers).map_err(step("make `/etc/resolv.conf`"))?;
+    }
     for (bind, volume) in &volumes {
         let target = Path::new(&bind.target);
         let attach = make_target(target, volume.is_directory, &app.name.to_string(), pod.console);
         attach
             .and_then(|()| volume.mount.attach(target))
             .map_err(step(&format!("mount a volume at `{}`", bind.target)))?;
-    }
-    provide("/etc/hosts", hosts(&pod.hostname).as_bytes()).map_err(step("make `/etc/hosts`"))?;
-    if let Some(name_servers) = name_servers {
-        provide("/etc/resolv.conf", &name_servers).map_err(step("make `/etc/resolv.conf`"))?;
     }
     restrict_kernel().map_err(step("restrict `/proc` and `/sys`"))?;
     if app.read_only_root {

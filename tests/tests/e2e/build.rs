@@ -1,6 +1,6 @@
 //! Images that are built by the steps of a `BUILD.toml`.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use dhow_tests::World;
 
@@ -152,4 +152,49 @@ fn a_base_image_is_verified_like_any_other() {
         .dhow(&["build", "-f", "BUILD.toml", "-o", "app.aci"])
         .exited(5)
         .says("example.com/base:1");
+}
+
+#[test]
+fn nothing_of_the_host_is_changed_or_copied() {
+    let world = with_base();
+    let victim = world.path("victim");
+    fs::create_dir(&victim).unwrap();
+    fs::write(victim.join("hosts"), "the host's\n").unwrap();
+    fs::set_permissions(&victim, PermissionsExt::from_mode(0o700)).unwrap();
+
+    // A step that turns `/etc` into a link to the host's files.
+    build_file(
+        &world,
+        &format!("[[step]]\nrun = \"rm -rf /etc; ln -s {} /etc\"\n", victim.display()),
+    );
+    build(&world).success();
+    assert_eq!(fs::read_to_string(victim.join("hosts")).unwrap(), "the host's\n");
+
+    // A directory that is copied over a link to the host's.
+    fs::create_dir_all(world.path("files/lib")).unwrap();
+    fs::write(world.path("files/lib/x"), "x").unwrap();
+    fs::set_permissions(world.path("files/lib"), PermissionsExt::from_mode(0o777)).unwrap();
+    let link = format!("mkdir -p {0}; ln -s {0} /lib", victim.display());
+    build_file(
+        &world,
+        &format!("[[step]]\nrun = \"{link}\"\n[[step]]\ncopy = \"files\"\nto = \"/\"\n"),
+    );
+    build(&world).success();
+    assert_eq!(fs::metadata(&victim).unwrap().permissions().mode() & 0o7777, 0o700);
+    assert!(!victim.join("x").exists());
+
+    for outside in ["/etc/hostname", "../x", "files/../../x"] {
+        build_file(&world, &format!("[[step]]\ncopy = \"{outside}\"\nto = \"/x\"\n"));
+        build(&world).exited(1).says("Step 1 could not copy");
+    }
+}
+
+#[test]
+fn what_a_step_does_to_the_root_is_kept_and_what_its_pod_needed_is_not() {
+    let world = with_base();
+    build_file(&world, "[app]\nexec = [\"/bin/sh\"]\n[[step]]\nrun = \"chmod 711 /\"\n");
+    build(&world).success();
+    let listed = world.dhow(&["inspect", "app.aci"]).success();
+    assert!(!listed.contains("/proc") && !listed.contains("/dev"), "{listed}");
+    assert_eq!(inside(&world, "stat -c %a /"), "711\n");
 }

@@ -46,7 +46,7 @@ fn every_command_says_what_it_does_with_an_example() {
 #[test]
 fn unknown_commands_name_the_program_that_was_looked_for() {
     let outcome = Outcome::of(Command::new(programs().join("dhow")).arg("nonesuch"));
-    outcome.exited(1).says("there is no program `dhow-nonesuch`");
+    outcome.exited(2).says("there is no program `dhow-nonesuch`");
 }
 
 #[test]

@@ -3,9 +3,12 @@
 
 mod arrows;
 mod build;
+mod convert;
 mod flow;
 mod gpg;
 mod help;
+mod image_tools;
 mod mirror;
+mod pods;
 mod refusals;
 mod rootless;

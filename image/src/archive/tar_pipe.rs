@@ -1,7 +1,8 @@
 //! Decompressing an archive on a thread of its own, and taking the SHA-512 of its tar on another, while the caller
-//! reads: the two slowest stages of ingest run beside the third.
+//! reads: the two slowest stages of reading an archive run beside the third.
 
 use std::{
+    collections::VecDeque,
     io::{self, Read},
     sync::{
         Arc,
@@ -10,7 +11,8 @@ use std::{
     thread,
 };
 
-use dhow_image::{ArchiveError, Decompressor, ImageId};
+use super::{ArchiveError, Decompressor};
+use crate::image_id::ImageId;
 use sha2::{Digest, Sha512};
 
 /// What is handed from thread to thread. The queues hold at most two megabytes of these.
@@ -20,7 +22,7 @@ const QUEUE: usize = 8;
 /// Runs `consume` on the tar inside of `archive`, and gives its result with the tar's image ID and size.
 ///
 /// What `consume` leaves unread is read to the end, so that the digest is of the whole tar.
-pub(crate) fn with_tar<T, E>(
+pub fn with_tar<T, E>(
     archive: impl Read + Send,
     consume: impl FnOnce(&mut TarPipe) -> Result<T, E>,
 ) -> Result<(T, ImageId, u64), E>
@@ -71,11 +73,14 @@ fn decompress(
     hasher: &SyncSender<Buffer>,
 ) -> Result<(), ArchiveError> {
     let mut tar = Decompressor::new(archive)?;
+    let mut recent = VecDeque::new();
     loop {
-        let mut buffer = vec![0; BUFFER];
+        let mut buffer = unused(&mut recent);
+        let bytes = Arc::get_mut(&mut buffer).expect("nobody else holds an unused buffer");
+        bytes.resize(BUFFER, 0);
         let mut filled = 0;
         while filled < BUFFER {
-            match tar.read(&mut buffer[filled..]) {
+            match tar.read(&mut bytes[filled..]) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -85,8 +90,8 @@ fn decompress(
         if filled == 0 {
             return Ok(());
         }
-        buffer.truncate(filled);
-        let buffer = Arc::new(buffer);
+        bytes.truncate(filled);
+        recent.push_back(Arc::clone(&buffer));
         // Whoever no longer listens has failed, and says why itself.
         if hasher.send(Arc::clone(&buffer)).is_err() || reader.send(buffer).is_err() {
             return Ok(());
@@ -94,8 +99,16 @@ fn decompress(
     }
 }
 
+/// A buffer that reader and hasher are done with, or a new one: there are never more than both queues hold.
+fn unused(recent: &mut VecDeque<Buffer>) -> Buffer {
+    match recent.front() {
+        Some(oldest) if Arc::strong_count(oldest) == 1 => recent.pop_front().unwrap_or_default(),
+        _ => Buffer::default(),
+    }
+}
+
 /// The reading end: the bytes of the tar.
-pub(crate) struct TarPipe {
+pub struct TarPipe {
     buffers: Receiver<Buffer>,
     current: Buffer,
     position: usize,

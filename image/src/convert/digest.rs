@@ -1,0 +1,260 @@
+//! Digests, as OCI writes them, and readers and writers that compute them on the way.
+
+use std::{
+    cell::Cell,
+    fmt,
+    io::{self, Read, Write},
+    rc::Rc,
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256, Sha512};
+
+/// `sha256:` or `sha512:` and hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(super) struct Digest {
+    algorithm: Algorithm,
+    hex: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Algorithm {
+    Sha256,
+    Sha512,
+}
+
+impl Algorithm {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+        }
+    }
+}
+
+impl Digest {
+    /// The SHA-256 of `bytes`.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self::from_sha256(Sha256::new_with_prefix(bytes))
+    }
+
+    fn from_sha256(hasher: Sha256) -> Self {
+        Self {
+            algorithm: Algorithm::Sha256,
+            hex: hex::encode(hasher.finalize()),
+        }
+    }
+
+    /// The hex digits.
+    pub(super) fn hex(&self) -> &str {
+        &self.hex
+    }
+
+    /// Where a layout has the blob.
+    pub(super) fn blob_path(&self) -> String {
+        format!("blobs/{}/{}", self.algorithm.name(), self.hex)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = match text.split_once(':') {
+            Some(("sha256", hex)) if hex.len() == 64 => Some((Algorithm::Sha256, hex)),
+            Some(("sha512", hex)) if hex.len() == 128 => Some((Algorithm::Sha512, hex)),
+            _ => None,
+        };
+        match known {
+            Some((algorithm, hex)) if hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) => Ok(Self {
+                algorithm,
+                hex: hex.to_owned(),
+            }),
+            _ => {
+                let shown: String = text.chars().take(150).collect();
+                Err(format!("`{shown}` is no digest of SHA-256 or SHA-512"))
+            }
+        }
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.to_string()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.algorithm.name(), self.hex)
+    }
+}
+
+enum Hasher {
+    Sha256(Sha256),
+    Sha512(Sha512),
+}
+
+/// A reader whose end is an error unless all that was read has the digest and the size that it should have.
+pub(super) struct VerifiedReader<R> {
+    inner: R,
+    check: Option<(Digest, Hasher)>,
+    size: Option<u64>,
+    read: u64,
+    reached_end: Rc<Cell<bool>>,
+}
+
+impl<R: Read> VerifiedReader<R> {
+    /// Checks what is given of digest and size.
+    pub(super) fn new(inner: R, digest: Option<&Digest>, size: Option<u64>) -> Self {
+        let check = digest.map(|digest| {
+            let hasher = match digest.algorithm {
+                Algorithm::Sha256 => Hasher::Sha256(Sha256::new()),
+                Algorithm::Sha512 => Hasher::Sha512(Sha512::new()),
+            };
+            (digest.clone(), hasher)
+        });
+        Self {
+            inner,
+            check,
+            size,
+            read: 0,
+            reached_end: Rc::new(Cell::new(false)),
+        }
+    }
+
+    /// Tells, when all is read, whether the end was reached and with it the check.
+    pub(super) fn end(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.reached_end)
+    }
+
+    fn check_end(&mut self) -> io::Result<()> {
+        if let Some(size) = self.size.filter(|&size| size != self.read) {
+            return Err(invalid(format!("it has {} bytes, where {size} should be", self.read)));
+        }
+        if let Some((expected, hasher)) = self.check.take() {
+            let found = match hasher {
+                Hasher::Sha256(hasher) => hex::encode(hasher.finalize()),
+                Hasher::Sha512(hasher) => hex::encode(hasher.finalize()),
+            };
+            if found != expected.hex {
+                return Err(invalid(format!(
+                    "its content has the digest {}:{found}, where {expected} should be",
+                    expected.algorithm.name()
+                )));
+            }
+        }
+        self.reached_end.set(true);
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for VerifiedReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() || self.reached_end.get() {
+            return Ok(0);
+        }
+        let read = self.inner.read(buffer)?;
+        self.read += read as u64;
+        if self.size.is_some_and(|size| self.read > size) {
+            return Err(invalid(format!(
+                "it is longer than the {} bytes that it should have",
+                self.size.unwrap_or(0)
+            )));
+        }
+        match &mut self.check {
+            Some((_, Hasher::Sha256(hasher))) => hasher.update(&buffer[..read]),
+            Some((_, Hasher::Sha512(hasher))) => hasher.update(&buffer[..read]),
+            None => {}
+        }
+        if read == 0 {
+            self.check_end()?;
+        }
+        Ok(read)
+    }
+}
+
+/// Counts and digests what passes through.
+pub(super) struct DigestWriter<W> {
+    inner: W,
+    hasher: Sha256,
+    size: u64,
+}
+
+impl<W: Write> DigestWriter<W> {
+    pub(super) fn new(inner: W) -> Self {
+        Self {
+            inner,
+            hasher: Sha256::new(),
+            size: 0,
+        }
+    }
+
+    /// The SHA-256 and the size of all that was written, and where it went.
+    pub(super) fn finish(self) -> (Digest, u64, W) {
+        (Digest::from_sha256(self.hasher), self.size, self.inner)
+    }
+}
+
+impl<W: Write> Write for DigestWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn invalid(problem: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8], digest: &Digest, size: u64) -> io::Result<u64> {
+        io::copy(
+            &mut VerifiedReader::new(bytes, Some(digest), Some(size)),
+            &mut io::sink(),
+        )
+    }
+
+    #[test]
+    fn reading_to_the_end_verifies() {
+        let digest = Digest::of(b"abc");
+        assert_eq!(read(b"abc", &digest, 3).unwrap(), 3);
+        let messages = [
+            (read(b"abd", &digest, 3), "its content has the digest"),
+            (read(b"ab", &digest, 3), "it has 2 bytes, where 3 should be"),
+            (read(b"abcd", &digest, 3), "it is longer than the 3 bytes"),
+        ];
+        for (result, message) in messages {
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn digests_cannot_be_paths() {
+        for text in ["sha256:../../etc/passwd", "md5:00", "sha256:", "sha256:AB", "../x:00"] {
+            assert!(text.parse::<Digest>().is_err(), "{text}");
+        }
+        let digest = Digest::of(b"");
+        assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
+    }
+}

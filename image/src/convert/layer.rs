@@ -1,0 +1,130 @@
+//! [`Layer`]: one layer of an image, and reading it with everything checked that can be.
+
+use std::{
+    cell::Cell,
+    io::{self, BufRead, BufReader, Read},
+    rc::Rc,
+};
+
+use super::{
+    ConvertError,
+    container::Container,
+    digest::{Digest, VerifiedReader},
+    tar::TarEntries,
+};
+use crate::archive::{ArchiveError, Decompressor, Entry};
+
+/// Where a layer is, and what it must be.
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
+    /// Its name in the container.
+    pub(super) file: String,
+    /// The digest and the size of the blob as it stands there.
+    pub(super) blob: Option<(Digest, u64)>,
+    /// The digest of the uncompressed tar.
+    pub(super) diff_id: Option<Digest>,
+}
+
+impl Layer {
+    /// What a person knows it by.
+    pub(super) fn name(&self) -> String {
+        self.blob
+            .as_ref()
+            .map_or_else(|| self.file.clone(), |(digest, _)| digest.to_string())
+    }
+
+    /// Begins to read it.
+    pub(super) fn open(&self, container: &Container) -> Result<LayerEntries, ConvertError> {
+        let (file, _) = container.open(&self.file)?;
+        let (digest, size) = self
+            .blob
+            .as_ref()
+            .map_or((None, None), |(digest, size)| (Some(digest), Some(*size)));
+        let blob = VerifiedReader::new(file, digest, size);
+        let blob_end = blob.end();
+        let tar = decompress(blob).map_err(|source| ConvertError::Layer {
+            layer: self.name(),
+            source,
+        })?;
+        let tar = VerifiedReader::new(tar, self.diff_id.as_ref(), None);
+        Ok(LayerEntries {
+            name: self.name(),
+            blob_end,
+            tar: TarEntries::new(tar),
+        })
+    }
+}
+
+/// The entries of a layer, in their order.
+pub(super) struct LayerEntries {
+    name: String,
+    blob_end: Rc<Cell<bool>>,
+    tar: TarEntries<VerifiedReader<Box<dyn Read>>>,
+}
+
+impl LayerEntries {
+    /// The next entry. After the last, the layer has been read to its end and was what it should be.
+    pub(super) fn next_entry(&mut self) -> Result<Option<Entry>, ConvertError> {
+        self.tar.next_entry().map_err(|source| self.error(source))
+    }
+
+    /// The content of the current entry.
+    pub(super) fn content(&mut self) -> impl Read {
+        self.tar.content()
+    }
+
+    /// Reads what follows the last entry, with which all has been read that has a digest.
+    pub(super) fn finish(self) -> Result<(), ConvertError> {
+        let Self { name, blob_end, tar } = self;
+        let in_layer = |source: io::Error| ConvertError::Layer {
+            layer: name.clone(),
+            source: source.into(),
+        };
+        tar.drain().map_err(in_layer)?;
+        if blob_end.get() {
+            Ok(())
+        } else {
+            let problem = "something follows the end of the compressed layer";
+            Err(in_layer(io::Error::new(io::ErrorKind::InvalidData, problem)))
+        }
+    }
+
+    pub(super) fn refuse(&self, entry: &Entry, problem: &str) -> ConvertError {
+        ConvertError::Entry {
+            layer: self.name.clone(),
+            path: entry.path.to_string(),
+            problem: problem.to_owned(),
+        }
+    }
+
+    fn error(&self, source: ArchiveError) -> ConvertError {
+        match source {
+            ArchiveError::Entry { path, problem } => ConvertError::Entry {
+                layer: self.name.clone(),
+                path,
+                problem,
+            },
+            source => ConvertError::Layer {
+                layer: self.name.clone(),
+                source,
+            },
+        }
+    }
+}
+
+/// The tar inside of a blob. Media types lie about compression more often than content does.
+fn decompress(blob: impl Read + 'static) -> Result<Box<dyn Read>, ArchiveError> {
+    const MAGIC: [&[u8]; 4] = [
+        &[0x1f, 0x8b],
+        b"BZh",
+        &[0xfd, b'7', b'z', b'X', b'Z', 0],
+        &[0x28, 0xb5, 0x2f, 0xfd],
+    ];
+    let mut blob = BufReader::with_capacity(64 << 10, blob);
+    let start = blob.fill_buf()?;
+    if MAGIC.iter().any(|magic| start.starts_with(magic)) {
+        Ok(Box::new(Decompressor::new(blob)?))
+    } else {
+        Ok(Box::new(blob))
+    }
+}
