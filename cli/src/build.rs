@@ -10,14 +10,14 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use dhow_image::{BuildOptions, Name, OwnerMap, Selection};
+use dhow_image::{BuildOptions, Compression, MountPoint, Name, OwnerMap, Port, Selection};
 use dhow_store::Store;
 use tempfile::TempDir;
 
 use self::{assemble::assemble, build_file::BuildFile, manifest::manifest};
 use crate::{
-    archive_options::{CompressionName, source_date_epoch},
     context::{Context, print},
+    epoch::source_date_epoch,
     output::{Readers, check_free, write_whole},
     table::size,
 };
@@ -64,10 +64,10 @@ pub(crate) struct BuildArguments {
     environment: Vec<String>,
     /// A place for a volume: NAME,path=/PATH[,readOnly=true]
     #[arg(long = "mount-point", value_name = "SPEC")]
-    mount_points: Vec<String>,
-    /// A port that it listens on: NAME,protocol=tcp,port=80
+    mount_points: Vec<MountPoint>,
+    /// A port that it listens on: NAME,port=80[,protocol=tcp][,count=1][,socketActivated=true]
     #[arg(long = "port", value_name = "SPEC")]
-    ports: Vec<String>,
+    ports: Vec<Port>,
     /// The only capabilities that it keeps, a list, as in CAP_NET_BIND_SERVICE
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
     capabilities: Vec<String>,
@@ -95,9 +95,9 @@ pub(crate) struct BuildArguments {
     /// Packs only the files that are listed in this file, a path a line, and the directories that lead to them
     #[arg(long, value_name = "FILE")]
     files_from: Option<PathBuf>,
-    /// How the archive is compressed
-    #[arg(long, value_enum, default_value_t = CompressionName::Gzip)]
-    compression: CompressionName,
+    /// How the archive is compressed: none, gzip, bzip2, xz or zstd
+    #[arg(long, default_value_t = Compression::Gzip)]
+    compression: Compression,
     /// Overwrites the output file if it is there
     #[arg(long)]
     overwrite: bool,
@@ -114,7 +114,7 @@ pub(crate) fn build(context: &Context, options: BuildArguments) -> Result<()> {
     let manifest = manifest(&options, file.as_ref())?;
     check_free(&options.output, options.overwrite)?;
     let build_options = BuildOptions {
-        compression: options.compression.into(),
+        compression: options.compression,
         source_date_epoch: source_date_epoch()?,
         owners: owners(&options)?,
         selection: selection(&options, file.as_ref())?,

@@ -1,7 +1,6 @@
 //! `dhow convert`: between App Container Images and those of OCI and Docker.
 
 use std::{
-    env,
     fs::{self, File, Permissions},
     io::{self, BufWriter},
     os::unix::fs::PermissionsExt,
@@ -18,6 +17,8 @@ use tempfile::NamedTempFile;
 use crate::{
     arguments::Format,
     context::{Context, print},
+    epoch::source_date_epoch,
+    output::check_free,
 };
 
 /// Converts between App Container Images and those of OCI and Docker, both ways.
@@ -55,9 +56,9 @@ pub(crate) struct ConvertArguments {
     /// A label of the ACI, as in version=1.0.0
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = parse_label)]
     labels: Vec<Label>,
-    /// How the result is compressed [default: gzip; none for docker-archive]
-    #[arg(long, value_enum)]
-    compression: Option<CompressionName>,
+    /// How the result is compressed: none, gzip, bzip2, xz or zstd [default: gzip; none for docker-archive]
+    #[arg(long)]
+    compression: Option<Compression>,
     /// Overwrites what is there
     #[arg(long)]
     overwrite: bool,
@@ -73,27 +74,6 @@ enum Layers {
     Squash,
     /// Each layer becomes an ACI.
     Keep,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum CompressionName {
-    None,
-    Gzip,
-    Bzip2,
-    Xz,
-    Zstd,
-}
-
-impl From<CompressionName> for Compression {
-    fn from(name: CompressionName) -> Self {
-        match name {
-            CompressionName::None => Self::None,
-            CompressionName::Gzip => Self::Gzip,
-            CompressionName::Bzip2 => Self::Bzip2,
-            CompressionName::Xz => Self::Xz,
-            CompressionName::Zstd => Self::Zstd,
-        }
-    }
 }
 
 pub(crate) fn convert(context: &Context, options: ConvertArguments) -> Result<()> {
@@ -118,7 +98,7 @@ fn to_oci(context: &Context, options: &ConvertArguments, aci: &Path) -> Result<(
         bail!("--name, --label, --layers and --all-platforms are for making an ACI");
     }
     let export_options = ExportOptions {
-        compression: options.compression.map(Compression::from),
+        compression: options.compression,
         platform: options.platform.clone().unwrap_or_else(OciPlatform::host),
         source_date_epoch: source_date_epoch()?,
     };
@@ -199,7 +179,7 @@ fn write(
     let aci_options = AciOptions {
         name: options.name.clone(),
         labels: options.labels.clone(),
-        compression: options.compression.map_or(Compression::Gzip, Compression::from),
+        compression: options.compression.unwrap_or(Compression::Gzip),
         source_date_epoch: source_date_epoch()?,
     };
     if options.layers == Layers::Squash {
@@ -247,24 +227,6 @@ fn temporary(directory: &Path) -> Result<(NamedTempFile, BufWriter<File>)> {
 fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
     let persisted = file.persist(path).map(drop).map_err(|error| error.error);
     persisted.with_context(|| format!("Could not write `{}`", path.display()))
-}
-
-fn check_free(path: &Path, overwrite: bool) -> Result<()> {
-    if path.exists() && !overwrite {
-        bail!("`{}` exists: --overwrite replaces it", path.display());
-    }
-    Ok(())
-}
-
-fn source_date_epoch() -> Result<Option<i64>> {
-    let text = match env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => text,
-        Err(_) => return Ok(None),
-    };
-    let number = text.parse();
-    Ok(Some(number.with_context(|| {
-        format!("SOURCE_DATE_EPOCH is `{text}`, which is no number")
-    })?))
 }
 
 fn parse_label(text: &str) -> Result<Label, String> {

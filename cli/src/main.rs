@@ -15,7 +15,6 @@
     reason = "the comments of arguments are their help, which a terminal shows as it is"
 )]
 
-mod archive_options;
 mod arguments;
 mod build;
 mod context;
@@ -23,6 +22,7 @@ mod convert;
 mod decrypt;
 mod discover;
 mod encrypt;
+mod epoch;
 mod external;
 mod failure;
 mod fetch;

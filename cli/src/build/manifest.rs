@@ -1,9 +1,9 @@
 //! The manifest of an image that is built: what the build file says, and the flags over it.
 
-use std::{collections::BTreeMap, fs};
+use std::fs;
 
 use anyhow::{Context as _, Result, bail};
-use dhow_image::{Annotation, App, EnvironmentVariable, ImageManifest, Isolator, MountPoint, Name, Port};
+use dhow_image::{Annotation, App, EnvironmentVariable, ImageManifest, Isolator, Name};
 
 use super::{BuildArguments, build_file::BuildFile};
 
@@ -84,22 +84,8 @@ fn complete_app(manifest: &mut ImageManifest, options: &BuildArguments) -> Resul
         app.environment.retain(|variable| variable.name != name);
         app.environment.push(EnvironmentVariable::new(name, value)?);
     }
-    for text in &options.mount_points {
-        let (name, fields) = spec(text)?;
-        let path = fields.get("path").with_context(|| format!("`{text}` has no path="))?;
-        let read_only = fields.get("readOnly").is_some_and(|value| *value == "true");
-        app.mount_points.push(MountPoint::new(name.parse()?, *path, read_only));
-    }
-    for text in &options.ports {
-        let (name, fields) = spec(text)?;
-        let port = fields.get("port").with_context(|| format!("`{text}` has no port="))?;
-        let port = port.parse().with_context(|| format!("`{port}` is no port"))?;
-        app.ports.push(Port::new(
-            name.parse()?,
-            *fields.get("protocol").unwrap_or(&"tcp"),
-            port,
-        ));
-    }
+    app.mount_points.extend(options.mount_points.iter().cloned());
+    app.ports.extend(options.ports.iter().cloned());
     if !options.capabilities.is_empty() {
         let name = Name::new("os/linux/capabilities-retain-set")?;
         app.isolators
@@ -111,12 +97,4 @@ fn complete_app(manifest: &mut ImageManifest, options: &BuildArguments) -> Resul
 fn pair(text: &str) -> Result<(&str, &str)> {
     text.split_once('=')
         .with_context(|| format!("`{text}` is not of the form NAME=VALUE"))
-}
-
-/// `NAME,KEY=VALUE,…`
-fn spec(text: &str) -> Result<(&str, BTreeMap<&str, &str>)> {
-    let (name, rest) = text
-        .split_once(',')
-        .with_context(|| format!("`{text}` is not of the form NAME,KEY=VALUE"))?;
-    Ok((name, rest.split(',').map(pair).collect::<Result<_>>()?))
 }
