@@ -194,6 +194,13 @@ impl Fetcher<'_> {
         let mut signature_url = url.clone();
         signature_url.set_path(&format!("{}.asc", url.path()));
         let signature = self.signature(&signature_url, &url, &origin).await?;
+        // For which name it must count is known only from the archive; that it is one at all, now.
+        if let Some(Err(source)) = signature.as_deref().map(Signature::parse) {
+            return Err(Error::NotTrusted {
+                archive: reference,
+                source: Box::new(source),
+            });
+        }
         let transport = HttpsTransport::new(&self.context.client, &url, &origin);
         self.archive(&transport, signature, None, reference, None).await
     }

@@ -65,7 +65,7 @@ pub(super) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, PodError
     if let Some(file) = &args.uuid_file_save {
         fs::write(file, format!("{}\n", pod.id())).map_err(PodError::file("write", file))?;
     }
-    let result = run_pod(&store, &pod, &lock, args.runtime.into_options(), context);
+    let result = run_pod(store, &pod, &lock, args.runtime.into_options(), context);
     if args.rm {
         default_isolator().remove(pod.path())?;
     }
@@ -74,14 +74,16 @@ pub(super) fn run(args: RunArgs, context: &Context) -> Result<ExitCode, PodError
 
 /// Runs a pod whose lock is held, and gives the exit code that tells how its apps ended.
 pub(super) fn run_pod(
-    store: &Store,
+    store: Store,
     pod: &PodDirectory,
     _lock: &PodLock,
     options: RunOptions,
     context: &Context,
 ) -> Result<ExitCode, PodError> {
     let isolator = default_isolator();
-    let launch = Launch::of(store, pod, &pod.manifest()?, &options, context.console)?;
+    let launch = Launch::of(&store, pod, &pod.manifest()?, &options, context.console)?;
+    // However long the pod runs, it keeps nobody from what needs the store alone: its manifest names its images.
+    drop(store);
     context
         .console
         .note(&format!("pod {} is run by `{}`", pod.id(), isolator.name()));

@@ -36,5 +36,5 @@ pub(super) fn run_prepared(args: RunPreparedArgs, context: &Context) -> Result<E
         return Err(pod.wrong_state(pod.state()?, "prepared", "run"));
     }
     let store = Store::open(&context.data)?;
-    run_pod(&store, &pod, &lock, args.runtime.into_options(), context)
+    run_pod(store, &pod, &lock, args.runtime.into_options(), context)
 }

@@ -203,6 +203,22 @@ fn cut_after(of_one: usize, of_all: usize, upstream: u16) -> u16 {
 }
 
 #[test]
+fn no_archive_is_asked_for_whose_signature_is_none() {
+    let (world, nginx) = published();
+    fs::write(signature(&world), "<html>not here</html>").unwrap();
+    let file = archive(&world).file_name().unwrap().to_string_lossy().into_owned();
+    let url = format!("https://example.com/ACI/example.com/app/{file}");
+    let before = nginx.requests();
+    world
+        .dhow(&["fetch", &url])
+        .exited(4)
+        .says("this is no detached OpenPGP signature");
+    let requests = nginx.requests();
+    assert!(!requests[before.len()..].contains(".aci HTTP"), "{requests}");
+    assert!(requests[before.len()..].contains(".aci.asc HTTP"), "{requests}");
+}
+
+#[test]
 fn no_server_at_all() {
     let (mut world, nginx) = published();
     drop(nginx);
