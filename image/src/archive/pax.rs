@@ -22,7 +22,7 @@ pub(super) fn digits(text: &[u8]) -> Option<u64> {
 }
 
 /// The name of an extended attribute as a part of a key, in which `=` would end it: GNU tar's encoding.
-pub(super) fn encode_xattr_name(name: &[u8]) -> Vec<u8> {
+pub(crate) fn encode_xattr_name(name: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(name.len());
     for &byte in name {
         match byte {
@@ -35,7 +35,7 @@ pub(super) fn encode_xattr_name(name: &[u8]) -> Vec<u8> {
 }
 
 /// Undoes [`encode_xattr_name`], and leaves alone every other `%`, which star and libarchive write as it is.
-pub(super) fn decode_xattr_name(mut name: &[u8]) -> Vec<u8> {
+pub(crate) fn decode_xattr_name(mut name: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(name.len());
     while let Some((&byte, rest)) = name.split_first() {
         (name, _) = match (byte, rest) {
@@ -48,7 +48,7 @@ pub(super) fn decode_xattr_name(mut name: &[u8]) -> Vec<u8> {
 }
 
 /// Appends one record.
-pub(super) fn push_record(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+pub(crate) fn push_record(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + 3; // a space, an equals sign, a newline
     let mut length = rest + 1;
     while length.to_string().len() + rest != length {
@@ -59,6 +59,16 @@ pub(super) fn push_record(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     out.push(b'=');
     out.extend_from_slice(value);
     out.push(b'\n');
+}
+
+/// Seconds and a fraction, which counts up from the seconds, as PAX writes it: a sign and a magnitude.
+pub(crate) fn time_text(seconds: i64, nanoseconds: u32) -> String {
+    let text = match (seconds, nanoseconds) {
+        (_, 0) => return seconds.to_string(),
+        (0.., _) => format!("{seconds}.{nanoseconds:09}"),
+        _ => format!("-{}.{:09}", -(seconds + 1), 1_000_000_000 - nanoseconds),
+    };
+    text.trim_end_matches('0').to_owned()
 }
 
 /// A PAX time, `SECONDS[.FRACTION]`, as seconds and the nanoseconds to add.

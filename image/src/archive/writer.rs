@@ -134,7 +134,7 @@ fn encode(entry: &Entry) -> (Header, BTreeMap<Vec<u8>, Vec<u8>>) {
             header.set_mtime(u64::try_from(entry.mtime).unwrap_or(0).min(MAX_LARGE));
             records.insert(
                 b"mtime".to_vec(),
-                time(entry.mtime, entry.mtime_nanoseconds).into_bytes(),
+                pax::time_text(entry.mtime, entry.mtime_nanoseconds).into_bytes(),
             );
         }
     }
@@ -161,16 +161,6 @@ fn set_text(field: &mut [u8], records: &mut BTreeMap<Vec<u8>, Vec<u8>>, key: &st
     if fits < text.len() {
         records.insert(key.as_bytes().to_vec(), text.to_vec());
     }
-}
-
-/// Seconds and a fraction, which counts up from the seconds, as PAX writes it: a sign and a magnitude.
-fn time(seconds: i64, nanoseconds: u32) -> String {
-    let text = match (seconds, nanoseconds) {
-        (_, 0) => return seconds.to_string(),
-        (0.., _) => format!("{seconds}.{nanoseconds:09}"),
-        _ => format!("-{}.{:09}", -(seconds + 1), 1_000_000_000 - nanoseconds),
-    };
-    text.trim_end_matches('0').to_owned()
 }
 
 #[cfg(test)]

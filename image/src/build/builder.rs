@@ -11,17 +11,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sha2::{Digest, Sha512};
-
 use super::{BuildError, BuildOptions, Built};
-use crate::{
-    archive::{Compressor, Entry, EntryKind, RootfsPath, TarWriter},
-    image_id::ImageId,
-};
+use crate::archive::{Compressor, Entry, EntryKind, IdWriter, RootfsPath, TarWriter};
 
 /// Writes one archive.
 pub(super) struct Builder<'a, W: Write> {
-    tar: TarWriter<DigestWriter<Compressor<W>>>,
+    tar: TarWriter<IdWriter<Compressor<W>>>,
     options: &'a BuildOptions,
     /// Files with several names: where the first of them went, by device and inode.
     links: HashMap<(u64, u64), RootfsPath>,
@@ -34,13 +29,8 @@ pub(super) struct Builder<'a, W: Write> {
 impl<'a, W: Write> Builder<'a, W> {
     pub(super) fn new(options: &'a BuildOptions, archive: W) -> Result<Self, BuildError> {
         let compressor = Compressor::new(options.compression, archive).map_err(BuildError::Write)?;
-        let digest = DigestWriter {
-            inner: compressor,
-            hasher: Sha512::new(),
-            size: 0,
-        };
         Ok(Self {
-            tar: TarWriter::new(digest),
+            tar: TarWriter::new(IdWriter::new(compressor)),
             options,
             links: HashMap::new(),
             entries: 0,
@@ -69,19 +59,17 @@ impl<'a, W: Write> Builder<'a, W> {
     }
 
     pub(super) fn finish(self) -> Result<Built, BuildError> {
-        let digest = self.tar.finish().map_err(BuildError::Write)?;
-        let built = Built {
-            id: ImageId::from_sha512(digest.hasher),
-            tar_size: digest.size,
-            entries: self.entries,
-            sockets: self.sockets,
-        };
-        digest
-            .inner
+        let (id, tar_size, compressor) = self.tar.finish().map_err(BuildError::Write)?.finish();
+        compressor
             .finish()
             .and_then(|mut archive| archive.flush())
             .map_err(BuildError::Write)?;
-        Ok(built)
+        Ok(Built {
+            id,
+            tar_size,
+            entries: self.entries,
+            sockets: self.sockets,
+        })
     }
 
     pub(super) fn append_manifest(&mut self, json: &[u8]) -> Result<(), BuildError> {
@@ -252,24 +240,4 @@ fn xattrs(file: &Path) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
         }
     }
     Ok(xattrs)
-}
-
-/// Counts and digests what passes through.
-struct DigestWriter<W> {
-    inner: W,
-    hasher: Sha512,
-    size: u64,
-}
-
-impl<W: Write> Write for DigestWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }

@@ -5,11 +5,9 @@ use std::{
     io::{self, Read, Write},
 };
 
-use sha2::{Digest as _, Sha512};
-
 use super::ConvertError;
 use crate::{
-    archive::{Compression, Compressor, Entry, EntryKind, RootfsPath, TarWriter},
+    archive::{Compression, Compressor, Entry, EntryKind, IdWriter, RootfsPath, TarWriter},
     image_id::ImageId,
 };
 
@@ -35,11 +33,7 @@ pub(super) enum AppendError {
 impl<W: Write> Packer<W> {
     pub(super) fn new(out: W, compression: Compression, manifest: &[u8], mtime: i64) -> Result<Self, ConvertError> {
         let compressor = Compressor::new(compression, out).map_err(ConvertError::Output)?;
-        let mut tar = TarWriter::new(IdWriter {
-            inner: compressor,
-            hasher: Sha512::new(),
-            size: 0,
-        });
+        let mut tar = TarWriter::new(IdWriter::new(compressor));
         let entry = Entry {
             kind: EntryKind::Manifest {
                 size: manifest.len() as u64,
@@ -71,13 +65,13 @@ impl<W: Write> Packer<W> {
     }
 
     pub(super) fn finish(self) -> Result<Packed, ConvertError> {
-        let writer = self.tar.finish().map_err(ConvertError::Output)?;
+        let (id, tar_size, compressor) = self.tar.finish().map_err(ConvertError::Output)?.finish();
         let packed = Packed {
-            id: ImageId::from_sha512(writer.hasher),
+            id,
             entries: self.entries,
-            tar_size: writer.size,
+            tar_size,
         };
-        let flushed = writer.inner.finish().and_then(|mut out| out.flush());
+        let flushed = compressor.finish().and_then(|mut out| out.flush());
         flushed.map_err(ConvertError::Output)?;
         Ok(packed)
     }
@@ -92,24 +86,5 @@ pub(super) struct Watched<R> {
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.inner.read(buffer).inspect_err(|_| self.has_failed = true)
-    }
-}
-
-struct IdWriter<W> {
-    inner: W,
-    hasher: Sha512,
-    size: u64,
-}
-
-impl<W: Write> Write for IdWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use tar::{EntryType, Header};
 
 use super::{BLOCK, MAX_EXTENSION, MAX_PATH, XATTR_PREFIX};
-use crate::archive::{ArchiveError, Entry, EntryKind, RootfsPath};
+use crate::archive::{ArchiveError, Entry, EntryKind, RootfsPath, pax};
 
 /// The entries of a tar in their order.
 pub(in crate::convert) struct TarEntries<R> {
@@ -205,7 +205,7 @@ impl<R: Read> TarEntries<R> {
                 }
                 _ => {
                     if let Some(name) = key.strip_prefix(XATTR_PREFIX) {
-                        extensions.xattrs.insert(name.to_vec(), value.to_vec());
+                        extensions.xattrs.insert(pax::decode_xattr_name(name), value.to_vec());
                     }
                 }
             }

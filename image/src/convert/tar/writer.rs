@@ -8,7 +8,7 @@ use std::{
 use tar::{EntryType, Header};
 
 use super::{BLOCK, XATTR_PREFIX};
-use crate::archive::{Entry, EntryKind};
+use crate::archive::{Entry, EntryKind, pax};
 
 /// What fits an octal field of eight bytes, with its terminator.
 const MAX_SMALL: u64 = 0o7_777_777;
@@ -31,7 +31,7 @@ impl<W: Write> LayerWriter<W> {
         if !records.is_empty() {
             let mut body = Vec::new();
             for (key, value) in &records {
-                push_record(&mut body, key, value);
+                pax::push_record(&mut body, key, value);
             }
             let mut header = Header::new_ustar();
             header.as_old_mut().name[..15].copy_from_slice(b"PaxHeaders/next");
@@ -114,38 +114,14 @@ fn encode(entry: &Entry) -> (Header, BTreeMap<Vec<u8>, Vec<u8>>) {
     let whole = u64::try_from(entry.mtime).ok().filter(|&seconds| seconds <= MAX_LARGE);
     header.set_mtime(whole.unwrap_or(0));
     if whole.is_none() || entry.mtime_nanoseconds != 0 {
-        let text = time(entry.mtime, entry.mtime_nanoseconds);
+        let text = pax::time_text(entry.mtime, entry.mtime_nanoseconds);
         records.insert(b"mtime".to_vec(), text.into_bytes());
     }
     for (name, value) in &entry.xattrs {
-        records.insert([XATTR_PREFIX, name.as_slice()].concat(), value.clone());
+        records.insert([XATTR_PREFIX, &pax::encode_xattr_name(name)].concat(), value.clone());
     }
     header.set_cksum();
     (header, records)
-}
-
-/// Appends one PAX record.
-fn push_record(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    let rest = key.len() + value.len() + 3; // a space, an equals sign, a newline
-    let mut length = rest + 1;
-    while length.to_string().len() + rest != length {
-        length = length.to_string().len() + rest;
-    }
-    out.extend_from_slice(format!("{length} ").as_bytes());
-    out.extend_from_slice(key);
-    out.push(b'=');
-    out.extend_from_slice(value);
-    out.push(b'\n');
-}
-
-/// Seconds and a fraction, which counts up from the seconds, as PAX writes it: a sign and a magnitude.
-fn time(seconds: i64, nanoseconds: u32) -> String {
-    let text = match (seconds, nanoseconds) {
-        (_, 0) => return seconds.to_string(),
-        (0.., _) => format!("{seconds}.{nanoseconds:09}"),
-        _ => format!("-{}.{:09}", -(seconds + 1), 1_000_000_000 - nanoseconds),
-    };
-    text.trim_end_matches('0').to_owned()
 }
 
 #[cfg(test)]
@@ -163,7 +139,11 @@ mod tests {
             gid: 7,
             mtime: -2,
             mtime_nanoseconds: 750_000_000,
-            xattrs: [(b"security.capability".to_vec(), b"\x01\n=\0\xff".to_vec())].into(),
+            xattrs: [
+                (b"security.capability".to_vec(), b"\x01\n=\0\xff".to_vec()),
+                (b"user.a=b%3D".to_vec(), b"c".to_vec()),
+            ]
+            .into(),
         };
         let long = "d/".repeat(100) + &"x".repeat(255);
         let target = RootfsPath::new(long.as_bytes()).unwrap();
