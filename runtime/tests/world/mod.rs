@@ -372,7 +372,9 @@ impl Run<'_> {
             .map(quote)
             .collect();
         let mut script = Command::new("script");
-        script.args(["-qec", &words.join(" "), "/dev/null"]).envs(&self.env);
+        // `exec`: a shell left between would be in the terminal's foreground group too, and die of its signals.
+        let command = format!("exec {}", words.join(" "));
+        script.args(["-qec", &command, "/dev/null"]).envs(&self.env);
         Running::spawn(script.stdin(Stdio::piped()).stdout(Stdio::piped()))
     }
 }
