@@ -43,7 +43,7 @@ pub struct PageAnswer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The schemes that the caller can fetch from, preferred first. With [`Scheme::Http`], pages too are asked for
-    /// over plain HTTP where HTTPS gives no answer.
+    /// over plain HTTP where HTTPS gives no page.
     pub transports: Vec<Scheme>,
 }
 
@@ -220,6 +220,10 @@ impl<'a> Walk<'a> {
         };
         match status {
             200..300 => {}
+            _ if !is_last_scheme => {
+                self.record(&url, from, Vec::new(), &Decision::AskHttp);
+                return Ok(Decision::AskHttp);
+            }
             400..500 => {
                 self.record(&url, from, Vec::new(), up);
                 return Ok(up.clone());

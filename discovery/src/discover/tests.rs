@@ -288,29 +288,36 @@ async fn endpoints_come_in_the_order_of_preference_then_of_the_page() {
     assert_eq!(hosts(more), ["three.example", "bucket", "two.example", "four.example"]);
 }
 
+/// The cases of appc's HTTP tests: HTTPS that does not answer, or has no such page.
 #[tokio::test]
-async fn plain_http_is_asked_only_where_permitted_and_https_is_silent() {
-    let refused = || Err(io::ErrorKind::ConnectionRefused);
-    let pages = || {
-        let pages = Pages::default().with_answer("https://example.com/app", refused());
-        pages.with("http://example.com/app", &[SHORT])
-    };
+async fn plain_http_is_asked_only_where_permitted_and_https_has_no_page() {
     let request = request("example.com/app", LINUX);
     let options = Options::insecure_http();
-    assert!(matches!(
-        discover(&pages(), &request, &Options::https()).await,
-        Err(Error::Page { .. })
-    ));
-    assert_eq!(discover(&pages(), &request, &options).await.unwrap().endpoints.len(), 1);
+    let nothings = [
+        Err(io::ErrorKind::ConnectionRefused),
+        Ok((404, String::new())),
+        Ok((503, String::new())),
+    ];
+    for nothing in nothings {
+        let pages = || {
+            let pages = Pages::default().with_answer("https://example.com/app", nothing.clone());
+            pages.with("http://example.com/app", &[SHORT])
+        };
+        assert!(discover(&pages(), &request, &Options::https()).await.is_err());
+        let pages = pages();
+        assert_eq!(discover(&pages, &request, &options).await.unwrap().endpoints.len(), 1);
+        assert_eq!(pages.asked(), ["https://example.com/app", "http://example.com/app"]);
+    }
 
     let pages = Pages::default()
+        .with("https://example.com/app", &[])
         .with("https://example.com/", &[SHORT])
         .with("http://example.com/app", &[SHORT]);
     discover(&pages, &request, &options).await.unwrap();
     assert_eq!(
         pages.asked(),
         ["https://example.com/app", "https://example.com/"],
-        "HTTPS did answer"
+        "HTTPS has the page"
     );
 }
 
