@@ -63,6 +63,12 @@ pub enum ReferenceError {
         /// What was given.
         text: String,
     },
+    /// A colon where it can mean nothing: only a version has one before it, and that follows the name.
+    #[error("`{text}` is not an image reference: only the name can have a colon behind it, before the version")]
+    Colon {
+        /// What was given.
+        text: String,
+    },
     /// The labels do not go together.
     #[error("`{text}` is not an image reference")]
     Labels {
@@ -128,6 +134,9 @@ fn named(text: &str) -> Result<Reference, ReferenceError> {
         label: label.to_owned(),
     };
 
+    if text.matches(':').count() > usize::from(version.is_some()) {
+        return Err(ReferenceError::Colon { text: text.to_owned() });
+    }
     let name = Name::new(name).map_err(in_text)?;
     let mut labels = Labels::default();
     if let Some(version) = version {
@@ -235,6 +244,42 @@ mod tests {
             "app,x=a\u{1b}b".parse::<Reference>(),
             Err(ReferenceError::Control { .. })
         ));
+    }
+
+    /// The cases of appc's tests of image strings.
+    #[test]
+    fn labels_may_hold_any_mark_but_comma_and_colon() {
+        let labels = |text: &str| match text.parse::<Reference>() {
+            Ok(Reference::Named { labels, .. }) => labels.to_string(),
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(labels("example.com/reduce-worker:1.0.0"), "version=1.0.0");
+        assert_eq!(
+            labels("example.com/reduce-worker,channel=alpha,label=value"),
+            "channel=alpha,label=value"
+        );
+        assert_eq!(
+            labels("example.com/app:1.2.3,special=!*'();@&+$/?#[],channel=beta"),
+            "version=1.2.3,special=!*'();@&+$/?#[],channel=beta"
+        );
+        for text in [
+            "not an app name",
+            "example.com/garbage%8 939",
+            "foo.com/bar,channel=alpha,dog=woof,channel=beta",
+            "example.com/app:3.2.1,version=1.2.3",
+        ] {
+            assert!(text.parse::<Reference>().is_err(), "{text}");
+        }
+        for text in [
+            "example.com/app,channel=beta:1.2.3",
+            "example.com/app:3.2.1,channel=beta:1.2.3",
+            "example.com/app:1:2",
+        ] {
+            assert!(
+                matches!(text.parse::<Reference>(), Err(ReferenceError::Colon { .. })),
+                "{text}"
+            );
+        }
     }
 
     #[test]
