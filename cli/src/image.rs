@@ -61,9 +61,12 @@ pub(crate) struct ManifestArguments {
     reference: Reference,
 }
 
-/// Writes an image's tar, uncompressed and bit for bit as it was built.
+/// Writes an image's tar, uncompressed and bit for bit as it was built, or a part of it.
 #[derive(Args)]
-#[command(after_help = "Example:\n  dhow image export example.com/app:1.0.0 app.aci")]
+#[command(after_help = "\
+Examples:
+  dhow image export example.com/app:1.0.0 app.aci
+  dhow image export example.com/app:1.0.0 --range 0-511 - | xxd")]
 pub(crate) struct ExportArguments {
     /// A name with labels, as in example.com/app:1.0.0, or an image ID
     #[arg(value_name = "REF")]
@@ -74,6 +77,24 @@ pub(crate) struct ExportArguments {
     /// Overwrites the file if it is there
     #[arg(long)]
     overwrite: bool,
+    /// Only the bytes from FIRST to LAST, counted from 0, or to the end
+    #[arg(long, value_name = "FIRST-[LAST]", value_parser = byte_range)]
+    range: Option<(u64, u64)>,
+}
+
+/// A range as HTTP and curl write it, as its start and its end.
+fn byte_range(text: &str) -> Result<(u64, u64), String> {
+    let (first, last) = text.split_once('-').ok_or("a range is FIRST-LAST or FIRST-")?;
+    let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is no number of a byte"));
+    let first = number(first)?;
+    let end = match last {
+        "" => u64::MAX,
+        last => number(last)?.saturating_add(1),
+    };
+    match first < end {
+        true => Ok((first, end)),
+        false => Err(format!("{last} comes before {first}")),
+    }
 }
 
 pub(crate) fn image(context: &Context, command: ImageCommand) -> Result<()> {
@@ -187,7 +208,15 @@ fn manifest(store: &Store, options: &ManifestArguments) -> Result<()> {
 
 fn export(store: &Store, options: &ExportArguments) -> Result<()> {
     let id = find(store, &options.reference)?;
-    let mut tar = store.export(&id)?;
+    let mut tar = match options.range {
+        None => store.export(&id)?,
+        Some((start, end)) => store.export_range(&id, start..end)?,
+    };
+    if let Some((start, _)) = options.range
+        && start >= tar.tar_size()
+    {
+        bail!("the image's tar ends at byte {}", tar.tar_size());
+    }
     if options.output == Path::new("-") {
         let mut out = BufWriter::new(io::stdout().lock());
         io::copy(&mut tar, &mut out)?;

@@ -1,88 +1,112 @@
-//! Giving an image back: the same tar that came in, bit for bit.
+//! Giving an image back: the same tar that came in, bit for bit, or any part of it.
+
+mod digest;
+mod parts;
 
 use std::{
-    fs::File,
-    io::{self, BufReader, Read},
-    path::{Path, PathBuf},
+    io::{self, Read},
+    ops::Range,
+    sync::Arc,
 };
 
 use dhow_image::ImageId;
-use sha2::{Digest, Sha512};
 
-use crate::{
-    error::StoreError,
-    recipe::{RecipeReader, Record},
-    store::Store,
-};
+use self::{digest::DigestThread, parts::Parts};
+use crate::{error::StoreError, store::Store};
 
-/// The uncompressed tar of an image, rebuilt as it is read.
+/// How many bytes are read, and handed to the thread that takes the digest, at a time.
+const BUFFER: usize = 128 << 10;
+
+/// The uncompressed tar of an image, or a part of it, rebuilt as it is read.
 ///
-/// What is read is believed only once the end was reached without an error: there the digest of all of it is compared
-/// with the image ID.
+/// What is read is believed only once the end was reached without an error: there the digest of a whole tar is compared
+/// with the image ID. An error that tells of damage holds a [`StoreError::Damaged`] with the damaged file.
 pub struct Export {
-    recipe: RecipeReader<BufReader<File>>,
-    objects: PathBuf,
+    parts: Parts,
+    tar_size: u64,
+    /// Of a whole tar.
+    digest: Option<DigestThread>,
     expected: ImageId,
-    hasher: Sha512,
-    current: Part,
-}
-
-enum Part {
-    Framing(io::Cursor<Vec<u8>>),
-    Object { file: File, left: u64, path: PathBuf },
-    End,
+    current: Arc<Vec<u8>>,
+    position: usize,
+    spare: Vec<Arc<Vec<u8>>>,
 }
 
 impl Store {
     /// The uncompressed tar of an image.
     pub fn export(&self, id: &ImageId) -> Result<Export, StoreError> {
+        let mut export = self.export_range(id, 0..u64::MAX)?;
+        export.parts.leave_objects_to_digest();
+        export.digest = Some(DigestThread::start());
+        Ok(export)
+    }
+
+    /// The bytes of an image's uncompressed tar from `range.start` up to `range.end` or the end of the tar, whichever
+    /// comes first. No object is opened but those in that range.
+    ///
+    /// A part has no digest of its own: each object is compared with its name, if it has 8 MiB or less, and with its
+    /// size in any case.
+    pub fn export_range(&self, id: &ImageId, range: Range<u64>) -> Result<Export, StoreError> {
         let image = self.image_dir(id)?;
-        let recipe = RecipeReader::new(image.recipe()?).map_err(StoreError::io(image.recipe_path()))?;
+        let parts = Parts::open(image.recipe()?, image.recipe_path(), self.objects_dir(), range)?;
+        let head = parts.head();
+        if head.id != *id {
+            return Err(StoreError::Damaged {
+                path: image.recipe_path(),
+                problem: format!("is that of `{}`", head.id),
+            });
+        }
         Ok(Export {
-            recipe,
-            objects: self.objects_dir(),
+            parts,
+            tar_size: head.tar_size,
+            digest: None,
             expected: *id,
-            hasher: Sha512::new(),
-            current: Part::Framing(io::Cursor::default()),
+            current: Arc::default(),
+            position: 0,
+            spare: Vec::new(),
         })
     }
 }
 
 impl Export {
-    fn next_part(&mut self) -> io::Result<Part> {
-        match self.recipe.next()? {
-            Some(Record::Framing(bytes)) => Ok(Part::Framing(io::Cursor::new(bytes))),
-            Some(Record::Object(id, size)) => {
-                let path = self.objects.join(id.relative_path());
-                let file = File::open(&path).map_err(|error| match error.kind() {
-                    io::ErrorKind::NotFound => damage(&path, "is missing"),
-                    _ => io::Error::other(StoreError::Io {
-                        path: path.clone(),
-                        source: error,
-                    }),
-                })?;
-                Ok(Part::Object { file, left: size, path })
-            }
-            None => {
-                let digest = ImageId::from_sha512(self.hasher.clone());
-                if digest == self.expected {
-                    return Ok(Part::End);
-                }
-                Err(damage(
-                    Path::new(&self.expected.short()),
-                    &format!("was rebuilt as `{digest}`"),
-                ))
+    /// How many bytes the whole tar has.
+    pub fn tar_size(&self) -> u64 {
+        self.tar_size
+    }
+
+    /// Reads the next buffer; an empty one at the end, where the digest was right.
+    fn fill(&mut self) -> io::Result<()> {
+        let mut buffer = self.unused();
+        let bytes = Arc::get_mut(&mut buffer).expect("nobody else holds an unused buffer");
+        bytes.resize(BUFFER, 0);
+        let mut filled = 0;
+        while filled < BUFFER {
+            match self.parts.read(&mut bytes[filled..])? {
+                0 => break,
+                read => filled += read,
             }
         }
+        bytes.truncate(filled);
+        if filled > 0 {
+            if let Some(digest) = &self.digest {
+                digest.update(Arc::clone(&buffer));
+            }
+        } else if let Some(digest) = self.digest.take() {
+            let found = digest.finish();
+            if found != self.expected {
+                return Err(io::Error::other(self.parts.find_damage(&found)));
+            }
+        }
+        self.position = 0;
+        self.spare.push(std::mem::replace(&mut self.current, buffer));
+        Ok(())
     }
-}
 
-/// An error of reading that tells of damage: it holds a [`StoreError::Damaged`].
-fn damage(path: &Path, problem: &str) -> io::Error {
-    io::Error::other(StoreError::Damaged {
-        path: path.to_owned(),
-        problem: problem.to_owned(),
-    })
+    /// A buffer that the digest is done with, or a new one: there are never more than its queue holds.
+    fn unused(&mut self) -> Arc<Vec<u8>> {
+        let done = self.spare.iter().position(|buffer| Arc::strong_count(buffer) == 1);
+        done.map_or_else(Arc::default, |index| self.spare.swap_remove(index))
+    }
 }
 
 impl Read for Export {
@@ -90,26 +114,12 @@ impl Read for Export {
         if buffer.is_empty() {
             return Ok(0);
         }
-        loop {
-            let read = match &mut self.current {
-                Part::End => return Ok(0),
-                Part::Framing(bytes) => bytes.read(buffer)?,
-                Part::Object { left: 0, .. } => 0,
-                Part::Object { file, left, path } => {
-                    let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
-                    let read = file.read(&mut buffer[..wanted])?;
-                    if read == 0 {
-                        return Err(damage(path, "is too short"));
-                    }
-                    *left -= read as u64;
-                    read
-                }
-            };
-            if read > 0 {
-                self.hasher.update(&buffer[..read]);
-                return Ok(read);
-            }
-            self.current = self.next_part()?;
+        if self.position == self.current.len() {
+            self.fill()?;
         }
+        let read = buffer.len().min(self.current.len() - self.position);
+        buffer[..read].copy_from_slice(&self.current[self.position..self.position + read]);
+        self.position += read;
+        Ok(read)
     }
 }

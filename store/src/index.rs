@@ -220,16 +220,12 @@ fn read_record(images: &Path, id: &ImageId) -> Result<ImageRecord, StoreError> {
         .metadata()
         .and_then(|metadata| metadata.modified())
         .map_err(StoreError::io(&path))?;
-    let tar_size = || -> std::io::Result<u64> {
-        let mut recipe = RecipeReader::new(file)?;
-        while recipe.next()?.is_some() {}
-        Ok(recipe.end().map_or(0, |end| end.tar_size))
-    };
+    let head = RecipeReader::new(file).map_err(StoreError::io(path))?.head();
     Ok(ImageRecord {
         id: *id,
         name: manifest.name,
         labels: manifest.labels,
-        tar_size: tar_size().map_err(StoreError::io(path))?,
+        tar_size: head.tar_size,
         imported_at,
         standing: image.standing(),
     })

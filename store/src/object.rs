@@ -20,6 +20,20 @@ const MAX_HELD: usize = 1 << 20;
 pub struct ObjectId(pub(crate) [u8; 32]);
 
 impl ObjectId {
+    /// Reads a content to its end and gives the name that its object has.
+    pub fn of(mut content: impl Read) -> io::Result<Self> {
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            match content.read(&mut buffer) {
+                Ok(0) => return Ok(Self(hasher.finalize().into())),
+                Ok(read) => hasher.update(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// The digest.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -1,17 +1,13 @@
 //! Rendering: the tree of an image with those it depends on (appc spec, ace.md, "Filesystem Setup").
 
-use std::{
-    collections::{HashMap, VecDeque},
-    io::{self, BufRead, Read},
-};
+use std::{collections::HashMap, io::BufRead};
 
-use dhow_image::{Entry, EntryKind, ImageId, ImageManifest, Name, RootfsPath, TarReader};
+use dhow_image::{ArchiveError, Entry, EntryKind, ImageId, ImageManifest, Name, RootfsPath, TarReader};
 
 use crate::{
     error::StoreError,
     index::Standing,
-    object::ObjectId,
-    recipe::{RecipeReader, Record},
+    recipe::{MAX_FRAMING, RecipeReader, RecipeTar},
     store::Store,
     tree::{Content, Metadata, NodeKind, Tree, TreeError, is_supported_xattr},
 };
@@ -98,28 +94,16 @@ fn lay(store: &Store, layer: &Layer, tree: &mut Tree) -> Result<(), StoreError> 
         source: Box::new(error),
     };
     let recipe = RecipeReader::new(image.recipe()?).map_err(in_recipe)?;
-    let mut tar = TarReader::new(Skeleton {
-        recipe,
-        objects: VecDeque::new(),
-        framing: io::Cursor::default(),
-        zeros: 0,
-    });
+    let mut tar = TarReader::new(RecipeTar::new(recipe));
     // Files that the whitelists leave out, with the name under which a hard link has kept them, if one has.
     let mut left_out: HashMap<RootfsPath, LeftOut> = HashMap::new();
     while let Some(entry) = tar.next_entry()? {
         tar.take_framing();
         let content = match entry.kind {
-            EntryKind::File { size: 0 } => Content::Inline(Vec::new()),
-            EntryKind::File { size } => {
-                // Reading one byte makes the skeleton reach the object's record.
-                tar.read_content(&mut [0])?;
-                let object = tar.get_mut().objects.pop_front();
-                let id = object.ok_or_else(|| StoreError::Damaged {
-                    path: image.recipe_path(),
-                    problem: format!("names no object for `{}`", entry.path),
-                })?;
-                Content::Object { id, size }
-            }
+            EntryKind::File { size: size @ 1.. } => content(&mut tar, size)?.ok_or_else(|| StoreError::Damaged {
+                path: image.recipe_path(),
+                problem: format!("does not have the content of `{}`", entry.path),
+            })?,
             _ => Content::Inline(Vec::new()),
         };
         let path = entry.path.clone();
@@ -162,6 +146,16 @@ fn lay(store: &Store, layer: &Layer, tree: &mut Tree) -> Result<(), StoreError> 
         }
     }
     Ok(())
+}
+
+/// The content of the current entry: an object, or bytes that stand in the recipe. `None` if it is neither, or partly
+/// the one and partly the other.
+fn content(tar: &mut TarReader<RecipeTar<impl BufRead>>, size: u64) -> Result<Option<Content>, ArchiveError> {
+    Ok(match tar.get_mut().object()? {
+        Some((id, of_object)) => (of_object == size).then_some(Content::Object { id, size }),
+        None if size > MAX_FRAMING as u64 => None,
+        None => Some(Content::Inline(tar.read_content_to_end()?)),
+    })
 }
 
 struct LeftOut {
@@ -218,39 +212,5 @@ impl Whitelist {
                     .strip_prefix(path.as_bytes())
                     .is_some_and(|rest| rest.starts_with(b"/"))
         })
-    }
-}
-
-/// The tar of a recipe with zeros for the contents of files: all that a tree needs, without reading an object.
-struct Skeleton<R: BufRead> {
-    recipe: RecipeReader<R>,
-    /// The objects whose place in the tar has been reached.
-    objects: VecDeque<ObjectId>,
-    framing: io::Cursor<Vec<u8>>,
-    zeros: u64,
-}
-
-impl<R: BufRead> Read for Skeleton<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if self.zeros > 0 {
-                let read = usize::try_from(self.zeros).unwrap_or(usize::MAX).min(buffer.len());
-                buffer[..read].fill(0);
-                self.zeros -= read as u64;
-                return Ok(read);
-            }
-            let read = self.framing.read(buffer)?;
-            if read > 0 {
-                return Ok(read);
-            }
-            match self.recipe.next()? {
-                Some(Record::Framing(bytes)) => self.framing = io::Cursor::new(bytes),
-                Some(Record::Object(id, size)) => {
-                    self.objects.push_back(id);
-                    self.zeros = size;
-                }
-                None => return Ok(0),
-            }
-        }
     }
 }

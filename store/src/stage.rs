@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Read, Write},
+    io::{self, BufWriter, Read, Seek, Write},
     path::PathBuf,
     time::SystemTime,
 };
@@ -15,7 +15,7 @@ use crate::{
     image_dir::{MANIFEST, PROVENANCE, RECIPE, UNVERIFIED},
     index::{ImageRecord, Standing},
     object::StagedObjects,
-    recipe::{RecipeEnd, RecipeWriter},
+    recipe::{MAX_SMALL, RecipeHead, RecipeWriter},
     store::Store,
 };
 
@@ -49,10 +49,9 @@ impl Store {
         let ((manifest, json), id, tar_size) = with_tar(archive, |tar| {
             read_entries(&mut TarReader::new(tar), &mut objects, &mut recipe, &path)
         })?;
-        let finished = recipe
-            .finish(RecipeEnd { id, tar_size })
-            .and_then(|mut file| file.flush());
-        finished.map_err(StoreError::io(&path))?;
+        recipe
+            .finish(&RecipeHead { id, tar_size })
+            .map_err(StoreError::io(&path))?;
 
         let path = image_file(&directory, MANIFEST);
         fs::write(&path, &json).map_err(StoreError::io(&path))?;
@@ -67,11 +66,11 @@ impl Store {
     }
 }
 
-/// Reads every entry: contents into objects, all else into the recipe. Gives back the manifest, and its JSON.
+/// Reads every entry: contents into objects, but for small ones, all else into the recipe. Gives back the manifest, and its JSON.
 fn read_entries(
     tar: &mut TarReader<impl Read>,
     objects: &mut StagedObjects,
-    recipe: &mut RecipeWriter<impl Write>,
+    recipe: &mut RecipeWriter<impl Write + Seek>,
     recipe_path: &std::path::Path,
 ) -> Result<(ImageManifest, Vec<u8>), StoreError> {
     let mut manifest = None;
@@ -87,8 +86,13 @@ fn read_entries(
             framing.extend_from_slice(&read.1);
             manifest = Some(read);
         }
+        if matches!(entry.kind, EntryKind::File { size: ..=MAX_SMALL }) {
+            framing.extend(tar.read_content_to_end()?);
+        }
         recipe.framing(&framing).map_err(StoreError::io(recipe_path))?;
-        if let EntryKind::File { size: size @ 1.. } = entry.kind {
+        if let EntryKind::File { size } = entry.kind
+            && size > MAX_SMALL
+        {
             let mut content = Content { tar, error: None };
             let added = objects.add(size, &mut content);
             let id = match (added, content.error) {

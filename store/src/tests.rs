@@ -74,6 +74,11 @@ fn manifest(name: &str) -> ImageManifest {
     ImageManifest::new(Name::new(name).unwrap())
 }
 
+/// A content that is an object.
+fn large(text: &str) -> Vec<u8> {
+    text.repeat(2000).into_bytes()
+}
+
 /// Every file of the image's root file system, as the checkout has it.
 fn rendered(world: &World, id: &ImageId) -> BTreeMap<String, Vec<u8>> {
     let layers = crate::render::layers(&world.store, id).unwrap();
@@ -96,10 +101,13 @@ fn rendered(world: &World, id: &ImageId) -> BTreeMap<String, Vec<u8>> {
 fn an_image_comes_back_bit_for_bit() {
     let world = World::new();
     let rootfs = world.rootfs(&[
-        ("bin/a", b"small"),
+        ("bin/a", &large("a")),
         ("big", &vec![7; 3 << 20]),
         ("empty", b""),
-        ("same", b"small"),
+        ("same", &large("a")),
+        ("small", b"small"),
+        ("largest-small", &[1; 1024]),
+        ("smallest-large", &[1; 1025]),
     ]);
     fs::hard_link(rootfs.join("bin/a"), rootfs.join("linked")).unwrap();
     std::os::unix::fs::symlink("bin/a", rootfs.join("soft")).unwrap();
@@ -111,7 +119,11 @@ fn an_image_comes_back_bit_for_bit() {
         .unwrap()
         .commit(&json!({"from": "here"}), Standing::Verified)
         .unwrap();
-    assert_eq!(world.objects(), 2, "`small` is stored once, the empty file not at all");
+    assert_eq!(
+        world.objects(),
+        3,
+        "`a` is stored once, small files and empty ones not at all"
+    );
     let mut exported = Vec::new();
     world.store.export(&id).unwrap().read_to_end(&mut exported).unwrap();
     assert_eq!(exported, tar);
@@ -141,8 +153,9 @@ fn what_is_not_committed_was_never_there() {
 #[test]
 fn a_second_image_shares_what_it_can() {
     let world = World::new();
-    world.add(&manifest("example.com/a"), &[("x", b"shared"), ("y", b"one")]);
-    world.add(&manifest("example.com/b"), &[("z/w", b"shared"), ("y", b"two")]);
+    let (shared, one, two) = (large("shared"), large("one"), large("two"));
+    world.add(&manifest("example.com/a"), &[("x", &shared), ("y", &one)]);
+    world.add(&manifest("example.com/b"), &[("z/w", &shared), ("y", &two)]);
     assert_eq!(world.objects(), 3);
     let names: Vec<_> = world
         .store
@@ -155,25 +168,113 @@ fn a_second_image_shares_what_it_can() {
 }
 
 #[test]
-fn a_damaged_object_is_not_given_out_as_whole() {
+fn a_damaged_object_is_named_and_not_given_out_as_whole() {
     let world = World::new();
-    let id = world.add(&manifest("example.com/a"), &[("x", b"content")]);
-    let fan = fs::read_dir(world.store.objects_dir())
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
-    let object = fs::read_dir(fan).unwrap().next().unwrap().unwrap().path();
-    fs::set_permissions(&object, fs::Permissions::from_mode(0o644)).unwrap();
-    fs::write(&object, b"c0ntent").unwrap();
-    let error = world
-        .store
-        .export(&id)
-        .unwrap()
-        .read_to_end(&mut Vec::new())
-        .unwrap_err();
-    assert!(error.to_string().contains("was rebuilt as"), "{error}");
+    let id = world.add(
+        &manifest("example.com/a"),
+        &[("x", &large("content")), ("y", &large("other"))],
+    );
+    let mut objects: Vec<PathBuf> = Vec::new();
+    for fan in fs::read_dir(world.store.objects_dir()).unwrap() {
+        objects.extend(
+            fs::read_dir(fan.unwrap().path())
+                .unwrap()
+                .map(|entry| entry.unwrap().path()),
+        );
+    }
+    for object in objects {
+        let whole = fs::read(&object).unwrap();
+        let mut changed = whole.clone();
+        changed[5000] ^= 1;
+        fs::set_permissions(&object, fs::Permissions::from_mode(0o644)).unwrap();
+        for (content, problem) in [
+            (Some(changed), "has another content than its name says"),
+            (Some(whole[1..].to_vec()), "bytes instead of"),
+            (None, "is missing"),
+        ] {
+            match content {
+                Some(content) => fs::write(&object, content).unwrap(),
+                None => fs::remove_file(&object).unwrap(),
+            }
+            for mut export in [
+                world.store.export(&id).unwrap(),
+                world.store.export_range(&id, 0..u64::MAX).unwrap(),
+            ] {
+                let error = export.read_to_end(&mut Vec::new()).unwrap_err().to_string();
+                let expected = format!("the store is damaged: `{}` ", object.display());
+                assert!(error.starts_with(&expected) && error.contains(problem), "{error}");
+            }
+        }
+        fs::write(&object, whole).unwrap();
+    }
+    world.store.export(&id).unwrap().read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn a_damaged_recipe_is_named() {
+    let world = World::new();
+    let [id, other] = ["a", "b"].map(|name| world.add(&manifest(name), &[("x", name.as_bytes())]));
+    let recipe = |id: &ImageId| world.store.image_dir(id).unwrap().recipe_path();
+    let export = || -> Result<(), Box<dyn std::error::Error>> {
+        world.store.export(&id)?.read_to_end(&mut Vec::new())?;
+        Ok(())
+    };
+    let whole = fs::read(recipe(&id)).unwrap();
+    for (content, problem) in [
+        (whole[..whole.len() - 10].to_vec(), "cannot be read"),
+        (fs::read(recipe(&other)).unwrap(), "is that of"),
+        // The head of the one and the records of the other.
+        (
+            [&whole[..86], &fs::read(recipe(&other)).unwrap()[86..]].concat(),
+            "rebuilds `sha512-",
+        ),
+    ] {
+        fs::write(recipe(&id), content).unwrap();
+        let error = export().unwrap_err().to_string();
+        let expected = format!("the store is damaged: `{}` {problem}", recipe(&id).display());
+        assert!(error.starts_with(&expected), "{error}");
+    }
+}
+
+#[test]
+fn any_range_of_the_tar_is_given_and_nothing_else_is_opened() {
+    let world = World::new();
+    let noise: Vec<u8> = (0..3_000_000_u32)
+        .map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let files: [(&str, &[u8]); 4] = [("a", &large("a")), ("b", b"small"), ("c", &noise), ("d", &large("d"))];
+    let (archive, tar) = world.archive(&manifest("example.com/a"), &world.rootfs(&files));
+    let staged = world.store.stage(archive.as_slice()).unwrap();
+    let id = staged.commit(&json!(null), Standing::Verified).unwrap();
+    let part = |range: std::ops::Range<u64>| {
+        let mut part = Vec::new();
+        world
+            .store
+            .export_range(&id, range)
+            .unwrap()
+            .read_to_end(&mut part)
+            .unwrap();
+        part
+    };
+    let mut random = 1_u64;
+    for _ in 0..60 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let start = (random >> 20) as usize % tar.len();
+        let length = (random >> 45) as usize % if random & 1 == 0 { 3000 } else { 1_000_000 };
+        let end = (start + length).min(tar.len());
+        assert!(
+            part(start as u64..(start + length) as u64) == tar[start..end],
+            "{start}+{length}"
+        );
+    }
+    assert_eq!(part(0..u64::MAX), tar);
+    assert_eq!(part(tar.len() as u64..u64::MAX), b"");
+    assert_eq!(world.store.export(&id).unwrap().tar_size(), tar.len() as u64);
+
+    fs::remove_dir_all(world.store.objects_dir()).unwrap();
+    assert_eq!(part(0..1000), tar[..1000]);
+    let after_objects = tar.len() - 1024;
+    assert_eq!(part(after_objects as u64..u64::MAX), tar[after_objects..]);
 }
 
 #[test]
