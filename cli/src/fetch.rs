@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use dhow_fetchers::{FetchContext, Fetched, PullPolicy, Verified};
+use dhow_fetchers::{DownloadOptions, FetchContext, Fetched, Mirrors, PullPolicy, Verified};
 use dhow_image::{ImageId, Reference};
 
 use crate::{
@@ -76,6 +76,9 @@ fn fetch_context(context: &Context, pull: Pull) -> Result<FetchContext> {
             Pull::Update => PullPolicy::Update,
             Pull::Never => PullPolicy::Never,
         },
+        downloads: DownloadOptions::default(),
+        mirrors: Mirrors::default(),
+        cache: Some(context.data_dir()?.join("cache/discovery")),
         progress: Arc::new(Terminal::new(context.global.quiet)),
     })
 }

@@ -6,11 +6,12 @@ use std::{
     time::Duration,
 };
 
-use dhow_fetchers::{Phase, Progress};
+use dhow_fetchers::{Note, Phase, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Shows one bar, for what is going on now.
 pub(crate) struct Terminal {
+    is_quiet: bool,
     is_shown: bool,
     bar: Mutex<Option<ProgressBar>>,
 }
@@ -18,6 +19,7 @@ pub(crate) struct Terminal {
 impl Terminal {
     pub(crate) fn new(quiet: bool) -> Self {
         Self {
+            is_quiet: quiet,
             is_shown: !quiet && std::io::stderr().is_terminal(),
             bar: Mutex::new(None),
         }
@@ -58,5 +60,15 @@ impl Progress for Terminal {
 
     fn end(&self) {
         self.replace(None);
+    }
+
+    #[expect(clippy::print_stderr, reason = "this is where the program speaks to people")]
+    fn note(&self, note: &Note<'_>) {
+        let told = || eprintln!("warning: {note}");
+        match &*self.bar.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(bar) => bar.suspend(told),
+            None if self.is_quiet => {}
+            None => told(),
+        }
     }
 }

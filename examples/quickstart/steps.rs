@@ -13,8 +13,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use dhow_discovery::{Discovery, Options, Request, discover, host_labels};
 use dhow_fetchers::{
-    FetchContext, HttpClient, HttpOptions, Insecure, NoProgress, Origin, Pages, PubkeySource, PullPolicy, Verified,
-    fetch, fetch_pubkeys,
+    DownloadOptions, FetchContext, HttpClient, HttpOptions, Insecure, Mirrors, NoProgress, Origin, Pages, PubkeySource,
+    PullPolicy, Verified, fetch, fetch_pubkeys,
 };
 use dhow_image::{App, BuildOptions, Built, ImageId, ImageManifest, Labels, Name, OwnerMap, Reference, build};
 use dhow_mirror::{ServeConfig, Server, TlsIdentity, Transport};
@@ -151,6 +151,9 @@ async fn publish_and_fetch(
         secrets: Arc::new(NoSecrets),
         insecure: Insecure::default(),
         pull: PullPolicy::New,
+        downloads: DownloadOptions::default(),
+        mirrors: Mirrors::default(),
+        cache: None,
         progress: Arc::new(NoProgress),
     };
     let id = fetch_image(story, &context).await?;

@@ -60,13 +60,24 @@ pub enum Error {
         /// Why not.
         source: reqwest::Error,
     },
+    /// Nobody was to be asked.
+    #[error("`{url}` was not asked for: --offline asks nobody")]
+    Offline {
+        /// The URL.
+        url: String,
+    },
     /// The server answered with something else.
-    #[error("could not fetch `{url}`: the server answered with status {status}")]
+    #[error(
+        "could not fetch `{url}`: the server answered with status {status}{}",
+        asks(retry_after)
+    )]
     Status {
         /// The URL.
         url: String,
         /// The status.
         status: u16,
+        /// After how long it wants to be asked again, if it says so.
+        retry_after: Option<Duration>,
     },
     /// The server does not have it.
     #[error("`{url}` was not found: the server answered with status {status}")]
@@ -112,6 +123,16 @@ pub enum Error {
         /// How long it may take.
         limit: Duration,
     },
+    /// A body comes too slowly to ever come.
+    #[error("`{url}` comes too slowly: fewer than {least_rate} bytes a second for {} seconds", over.as_secs_f32())]
+    TooFewBytes {
+        /// The URL.
+        url: String,
+        /// How many it should be, at least.
+        least_rate: u64,
+        /// For how long it was fewer.
+        over: Duration,
+    },
     /// The server compressed what it was not asked to.
     #[error("could not read `{url}`: the server compressed it, though it was asked not to")]
     Encoded {
@@ -136,7 +157,7 @@ pub enum Error {
         /// How many bytes came.
         received: u64,
         /// What happened.
-        source: reqwest::Error,
+        source: io::Error,
     },
     /// The server has no rest of what it began to send.
     #[error("could not go on with the download of `{url}`: what the server offers is not the rest of it")]
@@ -303,11 +324,13 @@ impl Error {
             Self::Discovery(error) if error.is_not_found() => ErrorKind::NotFound,
             Self::Discovery(_)
             | Self::Request { .. }
+            | Self::Offline { .. }
             | Self::Status { .. }
             | Self::TooManyRedirects { .. }
             | Self::Redirect { .. }
             | Self::ForbiddenAddress { .. }
             | Self::TooSlow { .. }
+            | Self::TooFewBytes { .. }
             | Self::Encoded { .. }
             | Self::TooLarge { .. }
             | Self::Range { .. }
@@ -340,6 +363,27 @@ impl Error {
         }
     }
 
+    /// Whether it may pass by itself.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
+            Self::Request { .. }
+            | Self::TooSlow { .. }
+            | Self::TooFewBytes { .. }
+            | Self::Truncated { .. }
+            | Self::Range { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// After how long the server wants to be asked again, if it said so.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// Which of several endpoints' errors is told. The larger is the graver.
     pub(crate) fn gravity(&self) -> u8 {
         match self.kind() {
@@ -356,6 +400,13 @@ impl Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         Self::Store(Box::new(error))
+    }
+}
+
+fn asks(retry_after: &Option<Duration>) -> String {
+    match retry_after {
+        Some(wait) => format!(" and asks to be left alone for {} seconds", wait.as_secs()),
+        None => String::new(),
     }
 }
 

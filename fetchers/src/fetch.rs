@@ -1,26 +1,36 @@
 //! [`fetch`]: from a reference to an image in the store.
 
-use std::{path::Path, sync::Arc};
+mod archive;
+mod endpoints;
+mod got;
 
-use dhow_discovery::{Endpoint, Options, Request, Scheme, discover};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use dhow_discovery::{Options, Request, discover};
 use dhow_image::{ImageId, ImageIdPrefix, Labels, Name, Reference};
 use dhow_store::{Store, StoreError};
 use dhow_trust::{Keyring, Secrets, Signature};
-use tempfile::NamedTempFile;
+use reqwest::header::HeaderMap;
 use tokio::{io::AsyncReadExt, task::spawn_blocking};
 use url::Url;
 
+use self::{archive::Wanted, endpoints::Gravest, got::Got};
 use crate::{
     client::HttpClient,
+    download::DownloadOptions,
     error::{Error, shown},
-    ingest::{Fetchling, Means},
     insecure::Insecure,
+    mirrors::Mirrors,
     origin::Origin,
     pages::Pages,
-    progress::{Phase, Progress},
+    progress::{Note, Phase, Progress},
     provenance::Provenance,
     pull::{Held, PullPolicy, held},
-    transport::{FileTransport, HttpsTransport, Partial, Transport, check_status},
+    retry::RetryPolicy,
+    transport::{FileTransport, HttpsTransport},
 };
 
 /// No honest signature is larger, in bytes.
@@ -41,6 +51,12 @@ pub struct FetchContext {
     pub insecure: Insecure,
     /// When the network is asked.
     pub pull: PullPolicy,
+    /// How archives are downloaded.
+    pub downloads: DownloadOptions,
+    /// Who else is asked.
+    pub mirrors: Mirrors,
+    /// Where discovery's pages are kept, if they are to be kept.
+    pub cache: Option<PathBuf>,
     /// Who is told how far it is.
     pub progress: Arc<dyn Progress>,
 }
@@ -117,63 +133,38 @@ impl Fetcher<'_> {
                 Held::Unverified | Held::No => {}
             }
         }
+        let sources = self.context.mirrors.sources(request.name());
+        let mut gravest = Gravest::default();
+        for source in &sources {
+            let error = match self.source(*source, &request, reference).await {
+                Ok(fetched) => return Ok(fetched),
+                Err(error) => error,
+            };
+            if sources.len() > 1 {
+                self.context.progress.note(&Note::Failed {
+                    place: source.map_or(request.name().as_str(), Url::as_str),
+                    error: &error,
+                });
+            }
+            gravest.add(error);
+        }
+        Err(gravest.of(request.name(), sources.len()))
+    }
+
+    /// Asks a mirror, or the name itself, where the image is, and fetches it from there.
+    async fn source(&self, mirror: Option<&Url>, request: &Request, reference: &Reference) -> Result<Fetched, Error> {
         self.context
             .progress
             .begin(Phase::Discovering, request.name().as_str(), None);
-        let origin = Origin::of_name(request.name());
-        let options = self.discovery_options();
-        let discovery = discover(&Pages::new(&self.context.client, &origin), &request, &options).await?;
-
-        let count = discovery.endpoints.len();
-        let mut gravest: Option<Error> = None;
-        for endpoint in &discovery.endpoints {
-            match self.endpoint(endpoint, &origin, &request, reference).await {
-                Ok(fetched) => return Ok(fetched),
-                Err(error) if gravest.as_ref().is_none_or(|other| error.gravity() > other.gravity()) => {
-                    gravest = Some(error);
-                }
-                Err(_) => {}
-            }
-        }
-        let gravest = gravest.expect("discovery without an error gives at least one endpoint");
-        match count {
-            1 => Err(gravest),
-            _ => Err(Error::Endpoints {
-                name: request.name().clone(),
-                count,
-                source: Box::new(gravest),
-            }),
-        }
-    }
-
-    async fn endpoint(
-        &self,
-        endpoint: &Endpoint,
-        origin: &Origin,
-        request: &Request,
-        reference: &Reference,
-    ) -> Result<Fetched, Error> {
-        let signature = self.signature(&endpoint.signature, &endpoint.archive, origin).await?;
-        if let Some(signature) = &signature {
-            self.may_verify(request, signature, &endpoint.archive).await?;
-        }
-        let transport = match endpoint.scheme {
-            Scheme::Https | Scheme::Http => HttpsTransport::new(&self.context.client, &endpoint.archive, origin),
-            _ => {
-                return Err(Error::Scheme {
-                    url: shown(&endpoint.archive),
-                });
-            }
-        };
-        let template = Some(endpoint.template.to_string());
-        self.archive(
-            &transport,
-            signature,
-            Some(request.clone()),
-            reference.to_string(),
-            template,
-        )
-        .await
+        let origin = Arc::new(match mirror {
+            Some(base) => Origin::of_url(base),
+            None => Origin::of_name(request.name()),
+        });
+        let pages = Pages::new(&self.context.client, &origin)
+            .of_mirror(mirror)
+            .cached(self.context.cache.as_deref());
+        let discovery = discover(&pages, request, &self.discovery_options()).await?;
+        self.endpoints(&discovery.endpoints, &origin, request, reference).await
     }
 
     async fn url(&self, text: &str) -> Result<Fetched, Error> {
@@ -187,13 +178,21 @@ impl Fetcher<'_> {
             return self.file(&path).await;
         }
         let reference = shown(&url);
+        if self.pull != PullPolicy::Update
+            && let Some(got) = Got::read(&self.downloads(), &reference)
+            && self.is_usable(&got).await?
+        {
+            let id = got.image;
+            return Ok(Fetched { id, provenance: None });
+        }
         if self.pull == PullPolicy::Never {
             return Err(Error::NotInStore { reference });
         }
-        let origin = Origin::of_url(&url);
+        let origin = Arc::new(Origin::of_url(&url));
+        let patience = self.context.downloads.retry.clone();
         let mut signature_url = url.clone();
         signature_url.set_path(&format!("{}.asc", url.path()));
-        let signature = self.signature(&signature_url, &url, &origin).await?;
+        let signature = self.signature(&signature_url, &url, &origin, &patience).await?;
         // For which name it must count is known only from the archive; that it is one at all, now.
         if let Some(Err(source)) = signature.as_deref().map(Signature::parse) {
             return Err(Error::NotTrusted {
@@ -201,8 +200,14 @@ impl Fetcher<'_> {
                 source: Box::new(source),
             });
         }
-        let transport = HttpsTransport::new(&self.context.client, &url, &origin);
-        self.archive(&transport, signature, None, reference, None).await
+        let transport = HttpsTransport::new(self.context.client.clone(), url, origin);
+        let wanted = Wanted {
+            signature,
+            request: None,
+            reference,
+            discovered_by: None,
+        };
+        self.archive(&transport, wanted, &patience).await
     }
 
     async fn file(&self, path: &Path) -> Result<Fetched, Error> {
@@ -243,35 +248,49 @@ impl Fetcher<'_> {
                 }
             }
         };
-        self.archive(&FileTransport::new(path), signature, None, archive, None)
+        let wanted = Wanted {
+            signature,
+            request: None,
+            reference: archive,
+            discovered_by: None,
+        };
+        self.archive(&FileTransport::new(path), wanted, &RetryPolicy::once())
             .await
     }
 
     /// The signature at `url` of what is at `archive`, or none, where none is asked for.
-    async fn signature(&self, url: &Url, archive: &Url, origin: &Origin) -> Result<Option<Vec<u8>>, Error> {
+    async fn signature(
+        &self,
+        url: &Url,
+        archive: &Url,
+        origin: &Origin,
+        patience: &RetryPolicy,
+    ) -> Result<Option<Vec<u8>>, Error> {
         if self.context.insecure.image {
             return Ok(None);
         }
         self.context.progress.begin(Phase::Signature, &shown(url), None);
-        let (status, _, signature) = self.context.client.get_small(url, origin, MAX_SIGNATURE).await?;
-        if matches!(status, 404 | 410) {
+        let client = &self.context.client;
+        let answer = client
+            .get_small_by(url, origin, MAX_SIGNATURE, HeaderMap::new(), patience)
+            .await?;
+        if matches!(answer.status, 404 | 410) {
             // An unsigned archive is another matter than none at all.
-            let response = self.context.client.get(archive, origin).await?;
-            check_status(archive, response.status())?;
+            client.get(archive, origin).await?.check(archive)?;
             return Err(Error::NotSigned {
                 archive: shown(archive),
                 signature: shown(url),
             });
         }
-        check_status(url, status)?;
-        if signature.len() > MAX_SIGNATURE {
+        answer.check(url)?;
+        if answer.body.len() > MAX_SIGNATURE {
             return Err(Error::TooLarge {
                 url: shown(url),
                 most: MAX_SIGNATURE,
                 what: "signature",
             });
         }
-        Ok(Some(signature))
+        Ok(Some(answer.body))
     }
 
     /// Fails before a long download where the signature cannot count.
@@ -286,62 +305,6 @@ impl Fetcher<'_> {
             archive: shown(archive),
             source: Box::new(source),
         })
-    }
-
-    /// Downloads, verifies, fetches what it depends on, stores.
-    async fn archive(
-        &self,
-        transport: &impl Transport,
-        signature: Option<Vec<u8>>,
-        request: Option<Request>,
-        reference: String,
-        discovered_by: Option<String>,
-    ) -> Result<Fetched, Error> {
-        let store = self.context.store.clone();
-        let in_store = move || tempfile::Builder::new().prefix("fetch-").tempfile_in(store.tmp_dir());
-        let file: NamedTempFile = blocking(in_store).await.map_err(Error::Temporary)?;
-        let mut partial = Partial::new(tokio::fs::File::from_std(file.reopen().map_err(Error::Temporary)?));
-        self.download(transport, &mut partial).await?;
-        drop(partial);
-
-        let fetchling = Fetchling {
-            file,
-            place: transport.place(),
-            reference,
-            discovered_by,
-        };
-        let context = self.context.clone();
-        let believe = move || {
-            let means = Means {
-                keyring: &context.keyring,
-                secrets: &*context.secrets,
-                tmp: &context.store.tmp_dir(),
-                progress: &*context.progress,
-            };
-            fetchling.believe(signature.as_deref(), request.as_ref(), &means)
-        };
-        let believed = blocking(believe).await?;
-        self.dependencies(&believed.manifest).await?;
-        let (store, progress) = (self.context.store.clone(), self.context.progress.clone());
-        let (id, provenance) = blocking(move || believed.store(&store, &*progress)).await?;
-        Ok(Fetched {
-            id,
-            provenance: Some(provenance),
-        })
-    }
-
-    /// Downloads, and goes on after an interruption as long as that brings more than all attempts before.
-    async fn download(&self, transport: &impl Transport, partial: &mut Partial) -> Result<(), Error> {
-        let mut most = 0;
-        loop {
-            match transport.fetch(partial, &*self.context.progress).await {
-                Ok(_) => return Ok(()),
-                Err(Error::Truncated { .. } | Error::Range { .. }) if partial.received() > most => {
-                    most = partial.received();
-                }
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     async fn held(&self, request: &Request) -> Result<Held, Error> {

@@ -1,4 +1,4 @@
-//! From an archive in a temporary file to an image in the store: verify, check, store.
+//! From an archive in a partial file that is whole to an image in the store: verify, check, store.
 //!
 //! An archive is first verified as a whole and only then unpacked, so that no decompressor sees a stranger's bytes
 //! where a signature is asked for. (The one exception is the manifest of an archive that comes without a name: it
@@ -12,7 +12,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, BufWriter, Read, Seek, Write},
+    io::{self, BufReader, BufWriter, Read, Write},
     path::Path,
     sync::Arc,
 };
@@ -28,6 +28,7 @@ use sha2::{Digest, Sha512};
 use tempfile::NamedTempFile;
 
 use crate::{
+    download::Partial,
     error::Error,
     progress::{Phase, Progress},
     provenance::{ArchiveRecord, Insecurity, Provenance, Verified},
@@ -37,7 +38,8 @@ const BUFFER: usize = 256 << 10;
 
 /// An archive that was fetched, and how it came here.
 pub(crate) struct Fetchling {
-    pub(crate) file: NamedTempFile,
+    /// Whole, and nobody else's as long as this is held.
+    pub(crate) archive: Arc<Partial>,
     /// Where it was.
     pub(crate) place: String,
     /// What the user asked for.
@@ -83,7 +85,7 @@ impl Fetchling {
         let name = match request {
             Some(request) => Some(request.name().clone()),
             None if is_encrypted => None,
-            None => Some(manifest(&self.file, &self.place)?.name),
+            None => Some(manifest(self.archive.path(), &self.place)?.name),
         };
         let mut verified = None;
         match (signature, &name) {
@@ -95,7 +97,7 @@ impl Fetchling {
             (None, _) => {}
         }
         let opened = is_encrypted.then(|| self.decrypt(means)).transpose()?;
-        let content = opened.as_ref().map_or(&self.file, |opened| &opened.file);
+        let content = opened.as_ref().map_or(self.archive.path(), |opened| opened.file.path());
         let manifest = manifest(content, &self.place)?;
         if let (Some(signature), None) = (signature, &name) {
             verified = Some(self.verify(&manifest.name, signature, means)?);
@@ -127,7 +129,7 @@ impl Fetchling {
 
     fn is_encrypted(&self) -> Result<bool, Error> {
         let mut start = Vec::new();
-        let read = rewound(&self.file)?.take(64).read_to_end(&mut start);
+        let read = opened(self.archive.path())?.take(64).read_to_end(&mut start);
         read.map_err(Error::Temporary)?;
         Ok(is_encrypted(&start))
     }
@@ -139,7 +141,7 @@ impl Fetchling {
         };
         // Somebody may be asked for a passphrase.
         means.progress.end();
-        let decryption = Decryption::open(rewound(&self.file)?, means.secrets).map_err(failed)?;
+        let decryption = Decryption::open(opened(self.archive.path())?, means.secrets).map_err(failed)?;
         means.progress.begin(Phase::Decrypting, &self.place, None);
         let file = tempfile::Builder::new().prefix("decrypt-").tempfile_in(means.tmp);
         let file = file.map_err(Error::Temporary)?;
@@ -158,7 +160,7 @@ impl Fetchling {
     }
 
     fn open<'a>(&self, phase: Phase, progress: &'a dyn Progress) -> Result<Recorded<'a>, Error> {
-        let file = rewound(&self.file)?;
+        let file = opened(self.archive.path())?;
         let size = file.metadata().map_err(Error::Temporary)?.len();
         progress.begin(phase, &self.place, Some(size));
         Ok(Recorded {
@@ -181,7 +183,7 @@ impl Believed {
         } = self;
         let mut archive = fetchling.open(Phase::Storing, progress)?;
         let staged = match &opened {
-            Some(opened) => store.stage(BufReader::with_capacity(BUFFER, rewound(&opened.file)?)),
+            Some(content) => store.stage(BufReader::with_capacity(BUFFER, self::opened(content.file.path())?)),
             None => store.stage(&mut archive),
         };
         let staged = staged.map_err(|error| match error {
@@ -213,18 +215,16 @@ impl Believed {
     }
 }
 
-fn manifest(file: &NamedTempFile, place: &str) -> Result<ImageManifest, Error> {
-    let file = BufReader::with_capacity(BUFFER, rewound(file)?);
+fn manifest(file: &Path, place: &str) -> Result<ImageManifest, Error> {
+    let file = BufReader::with_capacity(BUFFER, opened(file)?);
     read_manifest(file).map_err(|source| Error::Archive {
         archive: place.to_owned(),
         source,
     })
 }
 
-fn rewound(file: &NamedTempFile) -> Result<File, Error> {
-    let mut file = file.reopen().map_err(Error::Temporary)?;
-    file.rewind().map_err(Error::Temporary)?;
-    Ok(file)
+fn opened(file: &Path) -> Result<File, Error> {
+    File::open(file).map_err(Error::Temporary)
 }
 
 /// A reader that remembers what it read.

@@ -2,10 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::connect_to::ConnectTo;
+use crate::{connect_to::ConnectTo, credentials::Credentials, retry::RetryPolicy};
 
 /// How requests are made.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct HttpOptions {
     /// Files of certificates, in PEM, that are believed beside the system's.
     pub ca: Vec<PathBuf>,
@@ -17,6 +17,30 @@ pub struct HttpOptions {
     pub insecure_tls: bool,
     /// How long to wait.
     pub timeouts: Timeouts,
+    /// How often a page, a signature or a file of keys is asked for again.
+    pub retry: RetryPolicy,
+    /// How many requests one host may have under way at a time.
+    pub per_host: usize,
+    /// What is logged in with, and where.
+    pub credentials: Credentials,
+    /// Ask nobody: every request fails.
+    pub offline: bool,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            ca: Vec::new(),
+            connect_to: Vec::new(),
+            insecure_http: false,
+            insecure_tls: false,
+            timeouts: Timeouts::default(),
+            retry: RetryPolicy::default(),
+            per_host: 8,
+            credentials: Credentials::default(),
+            offline: false,
+        }
+    }
 }
 
 /// How long to wait for a server.
@@ -32,11 +56,10 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        let read = Duration::from_secs(30);
         Self {
             connect: Duration::from_secs(10),
-            read,
-            small: read,
+            read: Duration::from_secs(15),
+            small: Duration::from_secs(30),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! [`Progress`]: telling somebody how far it is.
 
-use std::fmt;
+use std::{fmt, time::Duration};
+
+use crate::error::Error;
 
 /// Whoever shows how far a fetch is. What comes is a row of phases, each with its bytes.
 pub trait Progress: Send + Sync {
@@ -12,6 +14,36 @@ pub trait Progress: Send + Sync {
 
     /// All is done, well or not.
     fn end(&self);
+
+    /// Something happened on the way that does not end it.
+    fn note(&self, note: &Note<'_>);
+}
+
+/// What a person may want to know though the fetch goes on.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Note<'a> {
+    /// Another process fetches the same thing: we wait for it.
+    Waiting {
+        /// What is fetched.
+        place: &'a str,
+    },
+    /// A place will be asked again.
+    Retrying {
+        /// The place.
+        place: &'a str,
+        /// What went wrong.
+        error: &'a Error,
+        /// After so long.
+        wait: Duration,
+    },
+    /// A place did not give what was asked for: another is tried.
+    Failed {
+        /// The place.
+        place: &'a str,
+        /// What went wrong.
+        error: &'a Error,
+    },
 }
 
 /// What is being done.
@@ -39,6 +71,22 @@ impl Progress for NoProgress {
     fn begin(&self, _: Phase, _: &str, _: Option<u64>) {}
     fn advance(&self, _: u64) {}
     fn end(&self) {}
+    fn note(&self, _: &Note<'_>) {}
+}
+
+impl fmt::Display for Note<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (error, rest) = match self {
+            Self::Waiting { place } => return write!(f, "waiting for another process that fetches `{place}`"),
+            Self::Retrying { error, wait, .. } => (error, format!("trying again in {:.1} s", wait.as_secs_f64())),
+            Self::Failed { error, .. } => (error, "trying the next place".to_owned()),
+        };
+        let causes = std::iter::successors(Some(*error as &dyn std::error::Error), |error| error.source());
+        for (index, cause) in causes.enumerate() {
+            write!(f, "{}{cause}", if index == 0 { "" } else { ": " })?;
+        }
+        write!(f, "; {rest}")
+    }
 }
 
 impl fmt::Display for Phase {

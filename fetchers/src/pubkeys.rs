@@ -13,7 +13,6 @@ use crate::{
     insecure::Insecure,
     origin::Origin,
     pages::Pages,
-    transport::check_status,
 };
 
 /// No honest file of keys is larger, in bytes.
@@ -83,9 +82,9 @@ pub async fn fetch_pubkeys(
 }
 
 async fn one(client: &HttpClient, url: &Url, origin: &Origin) -> Result<Pubkeys, Error> {
-    let (status, from, bytes) = client.get_small(url, origin, MAX_KEYS).await?;
-    check_status(url, status)?;
-    checked(shown(&from), bytes)
+    let answer = client.get_small(url, origin, MAX_KEYS).await?;
+    answer.check(url)?;
+    checked(shown(&answer.url), answer.body)
 }
 
 fn checked(place: String, bytes: Vec<u8>) -> Result<Pubkeys, Error> {

@@ -1,24 +1,45 @@
 //! [`HttpResponse`]: an answer.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::Bytes;
-use reqwest::header::{CONTENT_ENCODING, HeaderName};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderName, RETRY_AFTER};
+use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
-use crate::error::{Error, shown};
+use crate::{
+    error::{Error, shown},
+    transport::check_status,
+};
 
 /// An answer, its body still to come.
 pub struct HttpResponse {
     pub(crate) url: Url,
     received: u64,
     response: reqwest::Response,
+    /// As long as this is under way, the host has one request less.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// An answer with all of its body.
+#[derive(Clone, Debug)]
+pub struct SmallResponse {
+    /// HTTP's status code.
+    pub status: u16,
+    /// Who answered, after all redirects.
+    pub url: Url,
+    /// The body.
+    pub body: Vec<u8>,
+    pub(crate) headers: HeaderMap,
 }
 
 impl HttpResponse {
-    pub(crate) fn new(url: Url, response: reqwest::Response) -> Self {
+    pub(crate) fn new(url: Url, response: reqwest::Response, permit: OwnedSemaphorePermit) -> Self {
         Self {
             url,
             received: 0,
             response,
+            _permit: permit,
         }
     }
 
@@ -42,6 +63,11 @@ impl HttpResponse {
         self.response.headers().get(name)?.to_str().ok()
     }
 
+    /// Fails unless there is a body that is the thing itself.
+    pub(crate) fn check(&self, url: &Url) -> Result<(), Error> {
+        check_status(url, self.status(), retry_after(self.response.headers()))
+    }
+
     /// The next bytes of the body. `None` is its end: a body that stops before is an error.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         match self.response.chunk().await {
@@ -52,7 +78,7 @@ impl HttpResponse {
             Err(source) => Err(Error::Truncated {
                 url: shown(&self.url),
                 received: self.received,
-                source: source.without_url(),
+                source: std::io::Error::other(source.without_url()),
             }),
         }
     }
@@ -61,5 +87,33 @@ impl HttpResponse {
     pub fn is_encoded(&self) -> bool {
         let encoding = self.response.headers().get(CONTENT_ENCODING);
         encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    }
+}
+
+impl SmallResponse {
+    pub(crate) fn new(response: HttpResponse, body: Vec<u8>) -> Self {
+        Self {
+            status: response.status(),
+            url: response.url,
+            body,
+            headers: response.response.headers().clone(),
+        }
+    }
+
+    /// Fails unless the body is the thing itself.
+    pub(crate) fn check(&self, url: &Url) -> Result<(), Error> {
+        check_status(url, self.status, retry_after(&self.headers))
+    }
+}
+
+/// After how long a server wants to be asked again: seconds, or a date (RFC 9110, "Retry-After").
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let date = httpdate::parse_http_date(text).ok()?;
+            Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+        }
     }
 }

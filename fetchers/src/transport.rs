@@ -1,36 +1,149 @@
-//! [`Transport`]: what moves the bytes of an archive.
+//! [`Transport`]: a place that gives the bytes of one thing.
+//!
+//! ```text
+//!   Downloader ── resume, retry, pieces side by side, length, pace, bandwidth ──► Partial, a file that outlives us
+//!       │
+//!   Transport ── open(Ask) ──► Opened { from, size, version, ranges, body }
+//!       ├── HttpsTransport
+//!       └── FileTransport
+//! ```
 
 mod file;
 mod https;
-mod partial;
 
-use std::future::Future;
+use std::fmt;
+
+use bytes::Bytes;
+use futures::{
+    StreamExt,
+    future::BoxFuture,
+    stream::{BoxStream, Stream},
+};
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::https::check_status;
-pub use self::{file::FileTransport, https::HttpsTransport, partial::Partial};
-use crate::{error::Error, progress::Progress};
+pub use self::{file::FileTransport, https::HttpsTransport};
+use crate::error::Error;
 
 /// A way to get the bytes of one thing from one place.
 ///
-/// A transport believes nothing and verifies nothing but that it got the whole: fewer bytes than were promised are
-/// an error. It goes on where an earlier attempt ended if it can tell that the thing is still the same, and begins
-/// anew otherwise. It holds no more than pieces in memory. Dropping its future cancels it; what came until then
-/// stays in the [`Partial`].
+/// It believes nothing and keeps nothing: what came, what is still missing, when to try again and whether it is fast
+/// enough is the downloader's business, the same for every transport (see [`Downloader`](crate::Downloader)). It makes
+/// one attempt and tells the truth about it. Dropping a future or a body cancels what it does.
+///
+/// Every transport passes the conformance suite in `tests/conformance`.
 pub trait Transport: Send + Sync {
-    /// Brings the bytes that are still missing.
-    fn fetch(
-        &self,
-        partial: &mut Partial,
-        progress: &dyn Progress,
-    ) -> impl Future<Output = Result<Download, Error>> + Send;
+    /// Asks for the bytes, and gives back a body whose first byte may not have come yet.
+    ///
+    /// A thing that is not there is [`Error::NotFound`].
+    fn open<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Opened, Error>>;
 
-    /// What the bytes come from, as it is shown to a person.
+    /// What the bytes come from, as it is shown to a person and kept in an image's provenance: no secret is in it.
     fn place(&self) -> String;
+
+    /// Whether the thing is still this version, which costs next to nothing to find out.
+    fn is_still<'a>(&'a self, version: &'a Version) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            let first_byte = Ask {
+                to: Some(1),
+                ..Ask::default()
+            };
+            Ok(self.open(&first_byte).await?.version.as_ref() == Some(version))
+        })
+    }
+
+    /// What is open to the place is not to be used for further attempts: what comes too slowly is in the way of all that
+    /// comes behind it.
+    fn hang_up(&self) {}
+
+    /// The same place by a connection of its own, for pieces that come side by side: several streams within one
+    /// connection are no faster than one. `None` where that makes no sense.
+    fn beside(&self, _lane: u8) -> Option<Box<dyn Transport>> {
+        None
+    }
 }
 
-/// What came.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Download {
-    /// How many bytes the whole has.
-    pub size: u64,
+/// Which bytes are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ask {
+    /// The first.
+    pub from: u64,
+    /// The one after the last, or `None` for all that there are.
+    pub to: Option<u64>,
+    /// Of this version. Of another one, the whole is wanted.
+    pub version: Option<Version>,
+}
+
+/// What a place calls a version of a thing: another version is called otherwise, for sure.
+///
+/// The text is the transport's own affair. It is written down between processes.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(String);
+
+/// What a place gives.
+pub struct Opened {
+    /// The first byte that comes: what was asked for, or 0 if the place has another version or cannot begin elsewhere.
+    pub from: u64,
+    /// How many bytes the whole thing has, if that is known.
+    pub size: Option<u64>,
+    /// What this version is called, if versions can be told apart for sure.
+    pub version: Option<Version>,
+    /// Whether pieces of this version can be asked for.
+    pub ranges: bool,
+    /// The bytes, up to the end of what was asked for. It ends with an error if it ends early and that can be known.
+    pub body: Body,
+}
+
+/// Bytes that come one after another.
+pub type Body = BoxStream<'static, Result<Bytes, Error>>;
+
+impl Ask {
+    /// The whole thing, of whatever version.
+    pub fn whole() -> Self {
+        Self::default()
+    }
+}
+
+impl Version {
+    /// A version that the transport calls so.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// What the transport calls it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Opened {
+    /// The same with another body in place of its own.
+    #[must_use]
+    pub fn map_body<S>(self, map: impl FnOnce(Body) -> S) -> Self
+    where
+        S: Stream<Item = Result<Bytes, Error>> + Send + 'static,
+    {
+        Self {
+            body: map(self.body).boxed(),
+            ..self
+        }
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened")
+            .field("from", &self.from)
+            .field("size", &self.size)
+            .field("version", &self.version)
+            .field("ranges", &self.ranges)
+            .finish_non_exhaustive()
+    }
 }

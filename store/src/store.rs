@@ -10,12 +10,13 @@
 //!   index.db                                   SQLite over images/; can be made again
 //!   locks/store                                held shared by every process that has the store open
 //!   tmp/                                       what is being made; emptied by whoever finds nobody else here
+//!   downloads/                                 what is on its way here, which `dhow-fetchers` owns; outlives processes
 //! ```
 //!
 //! **Visible means whole.** Everything is made in `tmp/`, synced, and renamed into its place; an image's directory
 //! comes last. A process that dies leaves temporary files, or objects that no image names, and nothing else.
 //!
-//! **Readers.** Only the store's owner looks into `objects/`, `trees/`, `tmp/` and `locks/`: an image may hold secrets,
+//! **Readers.** Only the store's owner looks into `objects/`, `trees/`, `tmp/`, `downloads/` and `locks/`: an image may hold secrets,
 //! and whoever can open a lock can keep it.
 //!
 //! **Locks.** A process holds `locks/store` shared as long as a [`Store`] lives, so that nobody empties `tmp/` or
@@ -60,6 +61,7 @@ impl Store {
             ("pods", 0o755),
             ("locks", 0o700),
             ("tmp", 0o700),
+            ("downloads", 0o700),
         ] {
             let path = root.join(name);
             fs::DirBuilder::new()
@@ -87,6 +89,12 @@ impl Store {
     /// that died are removed later.
     pub fn tmp_dir(&self) -> PathBuf {
         self.root.join("tmp")
+    }
+
+    /// A directory for downloads that outlive the process that began them, on the store's file system. The store keeps
+    /// nothing there itself, and removes nothing from it.
+    pub fn downloads_dir(&self) -> PathBuf {
+        self.root.join("downloads")
     }
 
     /// Whether the image is in the store.

@@ -11,9 +11,9 @@ async fn get(client: &HttpClient, url: &str) -> Result<String, Error> {
 }
 
 async fn get_from(client: &HttpClient, url: &str, origin: &Origin) -> Result<String, Error> {
-    let (status, _, body) = client.get_small(&Url::parse(url).unwrap(), origin, 1 << 20).await?;
-    assert_eq!(status, 200, "{url}");
-    Ok(String::from_utf8(body).unwrap())
+    let answer = client.get_small(&Url::parse(url).unwrap(), origin, 1 << 20).await?;
+    assert_eq!(answer.status, 200, "{url}");
+    Ok(String::from_utf8(answer.body).unwrap())
 }
 
 /// The whole chain of an error's causes.

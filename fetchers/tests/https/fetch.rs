@@ -106,7 +106,8 @@ async fn the_pull_policy_says_when_the_network_is_asked() {
         (PullPolicy::New, "example.com/team/app:1.0", false),
         (PullPolicy::New, NAME, false),
         (PullPolicy::Never, NAME, false),
-        (PullPolicy::Update, "example.com/team/app:1.0", true),
+        // It is asked whether it is still the same.
+        (PullPolicy::Update, "example.com/team/app:1.0", false),
     ] {
         publisher.context.pull = pull;
         let fetched = publisher.fetch(reference).await.unwrap();

@@ -3,12 +3,11 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use dhow_fetchers::{
-    Error, ErrorKind, HttpClient, HttpOptions, HttpsTransport, NoProgress, Origin, Partial, Timeouts, Transport,
-};
+use dhow_fetchers::{Error, ErrorKind, HttpClient, HttpOptions, HttpsTransport, Origin, RetryPolicy, Timeouts};
 use url::Url;
 
 use crate::world::raw_server;
@@ -57,6 +56,7 @@ fn client() -> HttpClient {
     HttpClient::new(HttpOptions {
         insecure_http: true,
         timeouts,
+        retry: RetryPolicy::once(),
         ..HttpOptions::default()
     })
     .unwrap()
@@ -65,16 +65,11 @@ fn client() -> HttpClient {
 /// Fetches as an archive is fetched, and gives back what is in the file.
 async fn download(port: u16, path: &str) -> (Result<u64, Error>, Vec<u8>) {
     let url = Url::parse(&format!("http://127.0.0.1:{port}{path}")).unwrap();
-    let (client, origin) = (client(), Origin::of_url(&url));
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let mut partial = Partial::new(tokio::fs::File::from_std(file.reopen().unwrap()));
-    let transport = HttpsTransport::new(&client, &url, &origin);
-    let result = transport.fetch(&mut partial, &NoProgress).await;
-    drop(partial);
-    (
-        result.map(|download| download.size),
-        std::fs::read(file.path()).unwrap(),
-    )
+    let origin = Arc::new(Origin::of_url(&url));
+    let directory = tempfile::tempdir().unwrap();
+    let transport = HttpsTransport::new(client(), url, origin);
+    let (result, partial) = crate::conformance::download(&directory, &transport).await;
+    (result, std::fs::read(partial.path()).unwrap())
 }
 
 #[tokio::test]
@@ -119,10 +114,10 @@ async fn a_page_is_neither_waited_for_nor_read_for_ever() {
         result
     };
     assert!(matches!(small("/trickle").await, Err(Error::TooSlow { .. })));
-    assert_eq!(small("/endless").await.unwrap().2.len(), (1 << 20) + 1);
+    assert_eq!(small("/endless").await.unwrap().body.len(), (1 << 20) + 1);
     assert!(matches!(small("/gzip").await, Err(Error::Encoded { .. })));
     assert!(matches!(small("/short").await, Err(Error::Truncated { .. })));
-    assert_eq!(small("/ok").await.unwrap().2, b"0123456789");
+    assert_eq!(small("/ok").await.unwrap().body, b"0123456789");
 }
 
 #[tokio::test]
@@ -144,7 +139,7 @@ async fn a_connection_that_was_closed_while_idle_is_made_anew() {
     let url = Url::parse(&format!("http://127.0.0.1:{port}/")).unwrap();
     let client = client();
     for _ in 0..3 {
-        let (_, _, body) = client.get_small(&url, &Origin::of_url(&url), 100).await.unwrap();
-        assert_eq!(body, b"0123456789");
+        let answer = client.get_small(&url, &Origin::of_url(&url), 100).await.unwrap();
+        assert_eq!(answer.body, b"0123456789");
     }
 }

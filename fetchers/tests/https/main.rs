@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+#[path = "../conformance/mod.rs"]
+mod conformance;
+#[path = "conformance.rs"]
+mod conforming;
 mod fetch;
 mod hostile;
 mod publisher;

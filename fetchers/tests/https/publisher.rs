@@ -6,14 +6,14 @@ use std::{
 };
 
 use dhow_discovery::{PageTags, host_labels};
-use dhow_fetchers::{FetchContext, Fetched, Insecure, Phase, Progress, PullPolicy, fetch};
+use dhow_fetchers::{FetchContext, Fetched, Insecure, Mirrors, Note, Phase, Progress, PullPolicy, fetch};
 use dhow_image::{BuildOptions, Compression, ImageManifest, Labels, Name, build};
 use dhow_store::Store;
 use dhow_trust::{KeyOptions, Keyring, NoSecrets, SecretKey, sign};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::world::World;
+use crate::{conformance, world::World};
 
 pub(crate) const TEMPLATE: &str = "https://storage.example/{name}-{version}-{os}-{arch}.{ext}";
 
@@ -27,12 +27,15 @@ pub(crate) struct Publisher {
 
 /// Remembers what a user would see.
 #[derive(Default)]
-pub(crate) struct Seen(Mutex<Vec<(Phase, String)>>);
+pub(crate) struct Seen {
+    phases: Mutex<Vec<(Phase, String)>>,
+    pub(crate) notes: Mutex<Vec<String>>,
+}
 
 impl Seen {
     /// The subjects of a phase, since the last time anything was taken.
     pub(crate) fn take(&self, phase: Phase) -> Vec<String> {
-        let seen = std::mem::take(&mut *self.0.lock().unwrap());
+        let seen = std::mem::take(&mut *self.phases.lock().unwrap());
         seen.into_iter()
             .filter(|(other, _)| *other == phase)
             .map(|(_, subject)| subject)
@@ -42,11 +45,15 @@ impl Seen {
 
 impl Progress for Seen {
     fn begin(&self, phase: Phase, subject: &str, _: Option<u64>) {
-        self.0.lock().unwrap().push((phase, subject.to_owned()));
+        self.phases.lock().unwrap().push((phase, subject.to_owned()));
     }
 
     fn advance(&self, _: u64) {}
     fn end(&self) {}
+
+    fn note(&self, note: &Note<'_>) {
+        self.notes.lock().unwrap().push(note.to_string());
+    }
 }
 
 pub(crate) fn new_key() -> SecretKey {
@@ -72,6 +79,9 @@ impl Publisher {
             secrets: Arc::new(NoSecrets),
             insecure: Insecure::default(),
             pull: PullPolicy::New,
+            downloads: conformance::options(),
+            mirrors: Mirrors::default(),
+            cache: None,
             progress: seen.clone(),
         };
         let tags = PageTags {

@@ -8,124 +8,115 @@ use std::{
     },
 };
 
-use dhow_fetchers::{
-    Error, FileTransport, HttpClient, HttpOptions, HttpsTransport, NoProgress, Origin, Partial, Transport,
-};
-use dhow_image::read_summary;
-use dhow_trust::sign;
-use serde_json::json;
-use tempfile::NamedTempFile;
+use dhow_fetchers::{Ask, Error, HttpClient, HttpOptions, HttpsTransport, Origin, Transport, Version};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 use url::Url;
 
 use crate::{
-    publisher::{Publisher, image},
+    conformance::{content, download},
     world::{World, raw_server},
 };
 
-fn content() -> Vec<u8> {
-    (0..200_000_u32).flat_map(u32::to_le_bytes).collect()
+/// What another process left: the first bytes of a thing, of a version called so. The format is docs/src/formats's.
+fn left_behind(place: &str, begin: &[u8], version: &str, size: usize) -> TempDir {
+    let directory = TempDir::new().unwrap();
+    let key = hex::encode(Sha256::digest(place));
+    let state = serde_json::json!({"version": version, "size": size, "missing": [[begin.len(), size]]});
+    std::fs::write(directory.path().join(format!("{key}.part")), begin).unwrap();
+    std::fs::write(directory.path().join(format!("{key}.state")), state.to_string()).unwrap();
+    directory
 }
 
-/// A file of which some bytes came before, of a version called so.
-async fn partial(begin: &[u8], validator: Option<&str>) -> (NamedTempFile, Partial) {
-    let file = NamedTempFile::new().unwrap();
-    let mut partial = Partial::new(tokio::fs::File::from_std(file.reopen().unwrap()));
-    partial.restart(validator.map(str::to_owned)).await.unwrap();
-    partial.write(begin).await.unwrap();
-    (file, partial)
+fn transport(client: HttpClient, url: &str) -> HttpsTransport {
+    let url = Url::parse(url).unwrap();
+    let origin = Arc::new(Origin::of_url(&url));
+    HttpsTransport::new(client, url, origin)
+}
+
+fn plain_client() -> HttpClient {
+    HttpClient::new(HttpOptions {
+        insecure_http: true,
+        ..HttpOptions::default()
+    })
+    .unwrap()
 }
 
 #[tokio::test]
 async fn nginx_sends_the_rest_of_the_same_version_and_the_whole_of_another() {
     let world = World::new("");
-    let content = content();
+    let content = content(800_000, 1);
     world.serve("x", &content);
-    let client = world.client();
-    let url = Url::parse("https://example.com/x").unwrap();
-    let origin = Origin::of_url(&url);
-    let transport = HttpsTransport::new(&client, &url, &origin);
-    let (_, mut whole) = partial(b"", None).await;
-    transport.fetch(&mut whole, &NoProgress).await.unwrap();
-    let tag = whole.validator().unwrap().to_owned();
+    let transport = transport(world.client(), "https://example.com/x");
+    let tag = transport.open(&Ask::whole()).await.unwrap().version.unwrap();
 
     // Bytes that differ tell which of them were fetched again.
     let begin = vec![b'!'; 300_000];
     let resumed = [&begin, &content[begin.len()..]].concat();
-    for (validator, expected) in [
-        (Some(tag.as_str()), &resumed),
-        (Some("\"other\""), &content),
-        (None, &content),
+    for (version, size, expected) in [
+        (tag.as_str(), content.len(), &resumed),
+        ("\"other\"", content.len(), &content),
+        (tag.as_str(), content.len() + 1, &content),
     ] {
-        let (file, mut partial) = partial(&begin, validator).await;
-        let download = transport.fetch(&mut partial, &NoProgress).await.unwrap();
-        assert_eq!(download.size, content.len() as u64);
-        assert!(std::fs::read(file.path()).unwrap() == *expected, "{validator:?}");
+        let directory = left_behind(&transport.place(), &begin, version, size);
+        let (result, partial) = download(&directory, &transport).await;
+        assert_eq!(result.unwrap(), content.len() as u64);
+        assert!(std::fs::read(partial.path()).unwrap() == *expected, "{version} {size}");
     }
 
-    let (_, mut longer) = partial(&[content.as_slice(), b"more"].concat(), Some(&tag)).await;
-    let error = transport.fetch(&mut longer, &NoProgress).await.unwrap_err();
-    assert!(matches!(error, Error::Range { .. }), "{error}");
-    assert_eq!(longer.received(), 0, "the next attempt begins anew");
+    // What was whole already is asked about, and used or not.
+    for (version, expected) in [
+        (tag.as_str(), vec![b'!'; content.len()]),
+        ("\"other\"", content.clone()),
+    ] {
+        let directory = left_behind(&transport.place(), &vec![b'!'; content.len()], version, content.len());
+        let (result, partial) = download(&directory, &transport).await;
+        assert_eq!(result.unwrap(), content.len() as u64);
+        assert!(std::fs::read(partial.path()).unwrap() == expected, "{version}");
+    }
 }
 
 #[tokio::test]
-async fn a_rest_that_does_not_fit_is_not_written() {
-    for range in [
-        "bytes 4-9/10",
-        "bytes 3-9/10",
-        "bytes 5-8/10",
-        "bytes 5-9/*",
-        "bytes 5-9/11",
-        "5-9/10",
-        "",
+async fn a_rest_that_does_not_fit_is_not_taken() {
+    for (range, tag) in [
+        ("bytes 4-9/10", "v1"),
+        ("bytes 3-9/10", "v1"),
+        ("bytes 5-8/10", "v1"),
+        ("bytes 5-9/*", "v1"),
+        ("bytes 5-9/11", "v1"),
+        ("bytes 5-18446744073709551615/10", "v1"),
+        ("5-9/10", "v1"),
+        ("", "v1"),
+        ("bytes 5-9/10", "v2"),
     ] {
         let port = raw_server(move |_, stream| {
-            let head = format!("HTTP/1.1 206 Partial Content\r\nContent-Range: {range}\r\nContent-Length: 5\r\n\r\n");
+            let head = format!(
+                "HTTP/1.1 206 Partial Content\r\nETag: \"{tag}\"\r\nContent-Range: {range}\r\nContent-Length: 5\r\n\r\n"
+            );
             let _ = stream.write_all(format!("{head}56789").as_bytes());
         });
-        let url = Url::parse(&format!("http://127.0.0.1:{port}/")).unwrap();
-        let client = HttpClient::new(HttpOptions {
-            insecure_http: true,
-            ..HttpOptions::default()
-        })
-        .unwrap();
-        let origin = Origin::of_url(&url);
-        let (file, mut partial) = partial(b"01234", Some("\"v1\"")).await;
-        let error = HttpsTransport::new(&client, &url, &origin)
-            .fetch(&mut partial, &NoProgress)
-            .await
-            .unwrap_err();
+        let transport = transport(plain_client(), &format!("http://127.0.0.1:{port}/"));
+        let ask = Ask {
+            from: 5,
+            to: None,
+            version: Some(Version::new("\"v1\"")),
+        };
+        let error = transport.open(&ask).await.unwrap_err();
         assert!(matches!(error, Error::Range { .. }), "{range}: {error}");
-        assert_eq!(std::fs::read(file.path()).unwrap(), b"", "{range}");
+        let directory = left_behind(&transport.place(), b"01234", "\"v1\"", 10);
+        let (result, partial) = download(&directory, &transport).await;
+        // Asked for the whole after that, it still sends a part.
+        let error = result.unwrap_err();
+        assert!(matches!(error, Error::Status { status: 206, .. }), "{range}: {error}");
+        assert_eq!(std::fs::read(partial.path()).unwrap(), b"", "{range}");
     }
-}
-
-#[tokio::test]
-async fn a_file_is_copied_anew() {
-    let source = NamedTempFile::new().unwrap();
-    std::fs::write(source.path(), content()).unwrap();
-    let (file, mut partial) = partial(b"left over", None).await;
-    FileTransport::new(source.path())
-        .fetch(&mut partial, &NoProgress)
-        .await
-        .unwrap();
-    assert!(std::fs::read(file.path()).unwrap() == content());
 }
 
 /// A server that breaks off each answer after `piece` bytes, and knows ranges or not.
-fn breaking_server(archive: Vec<u8>, signature: Vec<u8>, piece: usize) -> (u16, Arc<AtomicUsize>) {
+fn breaking_server(archive: Vec<u8>, piece: usize) -> (u16, Arc<AtomicUsize>) {
     let sent = Arc::new(AtomicUsize::new(0));
     let count = sent.clone();
-    let port = crate::world::raw_server_with_head(move |path, head, stream| {
-        if path.ends_with(".asc") {
-            let _ = write!(
-                stream,
-                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-                signature.len()
-            );
-            let _ = stream.write_all(&signature);
-            return;
-        }
+    let port = crate::world::raw_server_with_head(move |_, head, stream| {
         let range = head
             .iter()
             .find_map(|line| line.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse().ok());
@@ -147,20 +138,24 @@ fn breaking_server(archive: Vec<u8>, signature: Vec<u8>, piece: usize) -> (u16, 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fetch_goes_on_where_the_connection_broke() {
-    let archive = image("example.com/app", "1.0", json!([]));
-    let mut publisher = Publisher::new("");
-    let signature = sign(&publisher.key, archive.as_slice()).unwrap();
-    let (port, sent) = breaking_server(archive.clone(), signature, 100);
-    let options = HttpOptions {
-        insecure_http: true,
-        ..publisher.world.options()
-    };
-    publisher.context.client = HttpClient::new(options).unwrap();
-    let fetched = publisher
-        .fetch(&format!("http://127.0.0.1:{port}/app.aci"))
-        .await
-        .unwrap();
-    assert_eq!(fetched.id, read_summary(archive.as_slice()).unwrap().id);
-    assert_eq!(sent.load(Ordering::SeqCst), archive.len(), "no byte came twice");
+async fn a_download_goes_on_where_the_connection_broke_but_not_for_ever() {
+    let content = content(1 << 20, 1);
+    let directory = TempDir::new().unwrap();
+    // Each attempt brings enough, however many there are.
+    let (port, sent) = breaking_server(content.clone(), 300_000);
+    let url = format!("http://127.0.0.1:{port}/app.aci");
+    let (result, partial) = download(&directory, &transport(plain_client(), &url)).await;
+    assert_eq!(result.unwrap(), content.len() as u64);
+    assert!(std::fs::read(partial.path()).unwrap() == content);
+    assert_eq!(sent.load(Ordering::SeqCst), content.len(), "no byte came twice");
+
+    let (port, sent) = breaking_server(content.clone(), 1);
+    let url = format!("http://127.0.0.1:{port}/app.aci");
+    let (result, partial) = download(&directory, &transport(plain_client(), &url)).await;
+    assert!(matches!(result, Err(Error::Truncated { .. })));
+    assert_eq!(
+        (partial.received(), sent.load(Ordering::SeqCst)),
+        (3, 3),
+        "a byte for each attempt"
+    );
 }

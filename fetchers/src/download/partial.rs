@@ -1,0 +1,241 @@
+//! [`Partial`]: a file that is on its way here, and outlives who fetches it.
+//!
+//! ```text
+//!   <key>.part    the bytes, each in its place
+//!   <key>.state   JSON, padded with spaces: the version, the size, and which bytes are missing
+//! ```
+//!
+//! The state is written after the bytes that it speaks of, in one write of a constant length, so whoever is killed
+//! leaves one that holds. (A machine that loses power may not. The signature tells.)
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use nix::fcntl::Flock;
+use serde::{Deserialize, Serialize};
+use tempfile::TempPath;
+
+use super::gaps::{Gap, Gaps};
+use crate::{error::Error, transport::Version};
+
+/// The length of a state, whatever is in it.
+const STATE: usize = 8192;
+/// After so many bytes the state is written down.
+const SAVE_EVERY: u64 = 64 << 10;
+
+/// The bytes that came so far, and what tells whether those that are missing belong to the same thing.
+#[derive(Debug)]
+pub struct Partial {
+    file: File,
+    home: Home,
+    version: Option<Version>,
+    size: Option<u64>,
+    pub(super) gaps: Gaps,
+    unsaved: u64,
+}
+
+/// Where it lies.
+#[derive(Debug)]
+enum Home {
+    /// It goes with us.
+    Temporary(TempPath),
+    /// It stays, and nobody else touches it as long as we hold the lock.
+    Claimed { part: PathBuf, state: File, lock: Lock },
+}
+
+/// A locked file, and its path.
+#[derive(Debug)]
+pub(super) struct Lock {
+    pub(super) path: PathBuf,
+    pub(super) _held: Flock<File>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    version: Version,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    missing: Vec<(u64, Option<u64>)>,
+}
+
+impl Partial {
+    /// An empty file in `directory` that is gone when this is dropped.
+    pub fn temporary(directory: &Path) -> Result<Self, Error> {
+        let file = tempfile::Builder::new().prefix("fetch-").tempfile_in(directory);
+        let (file, path) = file.map_err(Error::Temporary)?.into_parts();
+        Ok(Self {
+            file,
+            home: Home::Temporary(path),
+            version: None,
+            size: None,
+            gaps: Gaps::all(None),
+            unsaved: 0,
+        })
+    }
+
+    /// The file and state at these paths, as far as they are there and fit each other.
+    pub(super) fn claimed(part: PathBuf, state: &Path, lock: Lock) -> io::Result<Self> {
+        let open = |path: &Path| {
+            let mut options = File::options();
+            options.read(true).write(true).create(true).truncate(false).open(path)
+        };
+        let (file, mut state) = (open(&part)?, open(state)?);
+        let mut text = Vec::new();
+        (&mut state).take(STATE as u64).read_to_end(&mut text)?;
+        let read: Option<State> = serde_json::from_slice(&text).ok();
+        let length = file.metadata()?.len();
+        let read = read.filter(|state| state.is_possible(length));
+        let mut partial = Self {
+            file,
+            home: Home::Claimed { part, state, lock },
+            version: None,
+            size: None,
+            gaps: Gaps::all(None),
+            unsaved: 0,
+        };
+        match read {
+            Some(state) => {
+                partial.gaps = Gaps::new(&state.missing);
+                (partial.version, partial.size) = (Some(state.version), state.size);
+            }
+            None => partial.file.set_len(0)?,
+        }
+        Ok(partial)
+    }
+
+    /// How many bytes are here.
+    pub fn received(&self) -> u64 {
+        self.gaps.received(self.size)
+    }
+
+    /// How many the whole has, if that is known.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// What the source calls this version of the thing, if versions can be told apart.
+    pub fn version(&self) -> Option<&Version> {
+        self.version.as_ref()
+    }
+
+    /// Whether all of it is here.
+    pub fn is_whole(&self) -> bool {
+        self.gaps.is_empty()
+    }
+
+    /// Where the bytes are.
+    pub fn path(&self) -> &Path {
+        match &self.home {
+            Home::Temporary(path) => path,
+            Home::Claimed { part, .. } => part,
+        }
+    }
+
+    /// Throws away what came, and begins with this version.
+    pub fn restart(&mut self, version: Option<Version>, size: Option<u64>) -> Result<(), Error> {
+        self.forget().map_err(Error::Temporary)?;
+        self.file.set_len(0).map_err(Error::Temporary)?;
+        (self.version, self.size) = (version, size);
+        self.gaps = Gaps::all(size);
+        self.save()
+    }
+
+    /// Adds bytes to a gap. They are fewer than the gap has.
+    pub(super) fn write(&mut self, gap: usize, bytes: &[u8]) -> Result<(), Error> {
+        let Gap { at, .. } = self.gaps.get(gap);
+        self.file.write_all_at(bytes, at).map_err(Error::Temporary)?;
+        self.gaps.advance(gap, bytes.len() as u64);
+        self.unsaved += bytes.len() as u64;
+        if self.unsaved >= SAVE_EVERY {
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    /// The source tells now how many bytes there are.
+    pub(super) fn learn_size(&mut self, size: u64) {
+        if self.size.is_none() {
+            self.size = Some(size);
+            self.gaps.end_at(size);
+        }
+    }
+
+    /// The last byte of a thing whose size nobody knew is here.
+    pub(super) fn end_here(&mut self, gap: usize) {
+        self.gaps.close(gap);
+        self.size = Some(self.gaps.get(gap).at);
+    }
+
+    /// Writes down what is missing, if it can be told later whether the rest is of the same thing.
+    pub(super) fn save(&mut self) -> Result<(), Error> {
+        self.unsaved = 0;
+        let (Home::Claimed { state, .. }, Some(version)) = (&self.home, &self.version) else {
+            return Ok(());
+        };
+        let written = State {
+            version: version.clone(),
+            size: self.size,
+            missing: self.gaps.missing().collect(),
+        };
+        let mut text = serde_json::to_vec(&written).expect("a state is plain text and numbers");
+        // A version as long as that is not worth remembering.
+        if text.len() < STATE {
+            text.resize(STATE, b' ');
+            state.write_all_at(&text, 0).map_err(Error::Temporary)?;
+        }
+        Ok(())
+    }
+
+    fn forget(&self) -> io::Result<()> {
+        match &self.home {
+            Home::Temporary(_) => Ok(()),
+            Home::Claimed { state, .. } => state.set_len(0),
+        }
+    }
+
+    /// Removes all of it: it is in its place now, or nobody wants it.
+    pub fn discard(&self) -> Result<(), Error> {
+        let Home::Claimed { part, lock, .. } = &self.home else {
+            return Ok(());
+        };
+        for path in [part, &part.with_extension("state"), &lock.path] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::Temporary(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // Whoever goes on fetches these again otherwise, which is all that it costs.
+        let _ = self.save();
+    }
+}
+
+impl State {
+    /// Whether a file of this length can be what it speaks of.
+    fn is_possible(&self, length: u64) -> bool {
+        let gaps_fit = self.missing.iter().all(|&(at, end)| match (end, self.size) {
+            (Some(end), Some(size)) => at <= end && end <= size,
+            (None, None) => self.missing.len() == 1,
+            _ => false,
+        });
+        // The last bytes that came: those before the gap that reaches the end, or else the end.
+        let last = match self.size {
+            Some(size) => self
+                .missing
+                .iter()
+                .find(|(_, end)| *end == Some(size))
+                .map_or(size, |&(at, _)| at),
+            None => self.missing.first().map_or(u64::MAX, |&(at, _)| at),
+        };
+        gaps_fit && self.missing.len() <= super::gaps::MOST && last <= length
+    }
+}

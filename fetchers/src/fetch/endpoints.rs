@@ -1,0 +1,127 @@
+//! Endpoints, one after the other, until one gives the image.
+//!
+//! An endpoint that is dead, slow or busy is left for the next after one attempt, and asked again when all others have
+//! failed, in a few rounds with growing waits. One that gave what must not be believed, or has nothing, is not asked
+//! again. Whoever shows the progress is told of each, by name.
+
+use std::sync::Arc;
+
+use dhow_discovery::{Endpoint, Request, Scheme};
+use dhow_image::{Name, Reference};
+
+use super::{Fetched, Fetcher, archive::Wanted};
+use crate::{
+    error::{Error, shown},
+    origin::Origin,
+    progress::Note,
+    retry::RetryPolicy,
+    transport::{HttpsTransport, Transport},
+};
+
+impl Fetcher<'_> {
+    pub(super) async fn endpoints(
+        &self,
+        endpoints: &[Endpoint],
+        origin: &Arc<Origin>,
+        request: &Request,
+        reference: &Reference,
+    ) -> Result<Fetched, Error> {
+        let patience = match endpoints.len() {
+            1 => self.context.downloads.retry.clone(),
+            _ => RetryPolicy::once(),
+        };
+        let rounds = match endpoints.len() {
+            1 => RetryPolicy::once(),
+            _ => self.context.downloads.retry.clone(),
+        };
+        let mut gravest = Gravest::default();
+        let mut hopeful: Vec<&Endpoint> = endpoints.iter().collect();
+        for round in 1.. {
+            let mut wait = None;
+            let mut next = Vec::new();
+            for endpoint in hopeful {
+                let error = match self.endpoint(endpoint, origin, request, reference, &patience).await {
+                    Ok(fetched) => return Ok(fetched),
+                    Err(error) => error,
+                };
+                if endpoints.len() > 1 {
+                    self.context.progress.note(&Note::Failed {
+                        place: &shown(&endpoint.archive),
+                        error: &error,
+                    });
+                }
+                if let Some(asked) = rounds.wait(round, &error) {
+                    wait = Some(wait.map_or(asked, |wait: std::time::Duration| wait.min(asked)));
+                    next.push(endpoint);
+                }
+                gravest.add(error);
+            }
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => break,
+            }
+            hopeful = next;
+        }
+        Err(gravest.of(request.name(), endpoints.len()))
+    }
+
+    async fn endpoint(
+        &self,
+        endpoint: &Endpoint,
+        origin: &Arc<Origin>,
+        request: &Request,
+        reference: &Reference,
+        patience: &RetryPolicy,
+    ) -> Result<Fetched, Error> {
+        let signature = self
+            .signature(&endpoint.signature, &endpoint.archive, origin, patience)
+            .await?;
+        if let Some(signature) = &signature {
+            self.may_verify(request, signature, &endpoint.archive).await?;
+        }
+        let transport: Box<dyn Transport> = match endpoint.scheme {
+            Scheme::Https | Scheme::Http => Box::new(HttpsTransport::new(
+                self.context.client.clone(),
+                endpoint.archive.clone(),
+                origin.clone(),
+            )),
+            _ => {
+                return Err(Error::Scheme {
+                    url: shown(&endpoint.archive),
+                });
+            }
+        };
+        let wanted = Wanted {
+            signature,
+            request: Some(request.clone()),
+            reference: reference.to_string(),
+            discovered_by: Some(endpoint.template.to_string()),
+        };
+        self.archive(&*transport, wanted, patience).await
+    }
+}
+
+/// The gravest of several errors: one that tells of an attack is not hidden by one that tells of a broken cable.
+#[derive(Default)]
+pub(super) struct Gravest(Option<Error>);
+
+impl Gravest {
+    pub(super) fn add(&mut self, error: Error) {
+        if self.0.as_ref().is_none_or(|other| error.gravity() > other.gravity()) {
+            self.0 = Some(error);
+        }
+    }
+
+    /// What is told when none of so many places gave the image. There is at least one.
+    pub(super) fn of(self, name: &Name, count: usize) -> Error {
+        let gravest = self.0.expect("each place that gave nothing gave an error");
+        match count {
+            1 => gravest,
+            _ => Error::Endpoints {
+                name: name.clone(),
+                count,
+                source: Box::new(gravest),
+            },
+        }
+    }
+}
