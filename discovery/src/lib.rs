@@ -12,9 +12,11 @@
 //!      └──check── the manifest that was fetched in the end
 //! ```
 //!
-//! Nothing here is to be trusted: a page says where to look, and a signature whether it was the right place.
+//! Nothing on a page is to be trusted: it says where to look, and a signature whether it was the right place. A signed
+//! [`Catalog`] says which images there are, and that the list is fresh.
 //! It may use `dhow-image`, and `dhow-trust` for the signed catalog.
 
+mod catalog;
 mod discover;
 mod error;
 mod page;
@@ -24,6 +26,9 @@ mod tags;
 mod template;
 mod trace;
 
+pub use catalog::{
+    Accepted, Catalog, CatalogError, CatalogImage, CatalogMemory, FileFacts, SignedCatalog, VersionRange, VersionRangeError,
+};
 pub use discover::{Discovery, Endpoint, Options, PageAnswer, PageSource, discover, discover_pubkeys};
 pub use error::Error;
 pub use page::PageTags;

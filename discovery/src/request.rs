@@ -59,6 +59,20 @@ impl Request {
         &self.asked
     }
 
+    /// The same image in whatever version.
+    pub(crate) fn any_version(&self) -> Self {
+        let mut asked = Labels::default();
+        for label in self.asked.iter().filter(|label| label.name.as_str() != "version") {
+            asked
+                .insert(label.name.clone(), label.value.as_str())
+                .expect("no label stands twice in a part of a list");
+        }
+        Self {
+            asked,
+            ..self.clone()
+        }
+    }
+
     /// What a template's `{label}` stands for. Without a version it is `latest`.
     pub(crate) fn value(&self, label: &str) -> Option<&str> {
         let given = self.asked.get(label).or_else(|| self.defaults.get(label));

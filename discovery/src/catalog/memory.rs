@@ -1,0 +1,246 @@
+//! [`CatalogMemory`]: the newest catalog that was believed of each prefix.
+//!
+//! ```text
+//!   <directory>/example.com%2Fteam.catalog     the file itself, as it was accepted
+//!   <directory>/example.com%2Fteam.seen        when: the clock of this machine then
+//!   <directory>/lock                           held while one of them is compared and replaced
+//! ```
+//!
+//! The whole file is kept, for two reasons: it answers without a network, and its signature tells whether its serial
+//! still binds. A thief of a key can issue the highest serial there is, after which no honest catalog would be
+//! accepted. But once the owner has revoked that key, what it signed binds nobody.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use dhow_image::Name;
+use dhow_trust::{Keyring, Verification};
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{Catalog, CatalogError, SignedCatalog};
+
+/// How far two clocks may differ.
+const SKEW: TimeDelta = TimeDelta::minutes(10);
+
+/// A directory with the newest catalog that was believed of each prefix.
+#[derive(Clone, Debug)]
+pub struct CatalogMemory {
+    directory: PathBuf,
+}
+
+/// A catalog that is believed.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// What it says.
+    pub catalog: Catalog,
+    /// Who signed it.
+    pub verification: Verification,
+}
+
+/// What is remembered of a prefix.
+struct Seen {
+    file: Vec<u8>,
+    catalog: Catalog,
+    at: DateTime<Utc>,
+}
+
+impl CatalogMemory {
+    /// Keeps catalogs in `directory`, which is made when there is something to keep.
+    pub fn open(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+        }
+    }
+
+    /// Believes a catalog of `prefix`, or says why not, and remembers it.
+    ///
+    /// It must be signed by keys that are trusted for the prefix, as its policy asks; be of that prefix and of no
+    /// other; be issued and not expired; and have no lower serial than the one that is remembered, nor the same with
+    /// other content.
+    pub fn accept(
+        &self,
+        file: &[u8],
+        prefix: &Name,
+        keyring: &Keyring,
+        now: DateTime<Utc>,
+    ) -> Result<Accepted, CatalogError> {
+        let signed = SignedCatalog::read(file)?;
+        let (catalog, verification) = signed.verify(prefix, keyring)?;
+        let _lock = self.lock()?;
+        let seen = self.seen(prefix, keyring)?;
+        check_times(&catalog, seen.as_ref(), now)?;
+        if let Some(seen) = &seen {
+            check_serial(&catalog, signed.json(), seen)?;
+        }
+        let is_same = seen.is_some_and(|seen| seen.file == file && now - seen.at < SKEW);
+        if !is_same {
+            self.remember(file, prefix, now)?;
+        }
+        Ok(Accepted { catalog, verification })
+    }
+
+    /// The catalog of `prefix` that was believed last, if it still is to be believed: without a network.
+    pub fn recall(
+        &self,
+        prefix: &Name,
+        keyring: &Keyring,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Accepted>, CatalogError> {
+        match self.read(&self.catalog_path(prefix))? {
+            Some(file) => self.accept(&file, prefix, keyring, now).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The longest prefix of `name` of which a catalog has ever been believed. Whoever has seen one must not be told
+    /// that there is none.
+    pub fn prefix_of(&self, name: &Name) -> Option<Name> {
+        name.walk().find(|prefix| self.catalog_path(prefix).exists())
+    }
+
+    /// Forgets a prefix: whatever catalog comes next is believed if its signatures and times are good. Whether there
+    /// was something to forget.
+    pub fn forget(&self, prefix: &Name) -> Result<bool, CatalogError> {
+        let _lock = self.lock()?;
+        let mut there = false;
+        for path in [self.catalog_path(prefix), self.seen_path(prefix)] {
+            match fs::remove_file(&path) {
+                Ok(()) => there = true,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(CatalogError::Memory { path, source }),
+            }
+        }
+        Ok(there)
+    }
+
+    fn seen(&self, prefix: &Name, keyring: &Keyring) -> Result<Option<Seen>, CatalogError> {
+        let Some(file) = self.read(&self.catalog_path(prefix))? else {
+            return Ok(None);
+        };
+        let signed = SignedCatalog::read(&file)?;
+        if let Err(CatalogError::Signature { source, .. }) = signed.verify(prefix, keyring)
+            && binds_nobody(&source)
+        {
+            return Ok(None);
+        }
+        let at = self.read(&self.seen_path(prefix))?;
+        let at = at.and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok());
+        let catalog = Catalog::from_json(signed.json())?;
+        Ok(Some(Seen {
+            at: at.unwrap_or(catalog.issued),
+            file,
+            catalog,
+        }))
+    }
+
+    fn remember(&self, file: &[u8], prefix: &Name, now: DateTime<Utc>) -> Result<(), CatalogError> {
+        self.write(&self.seen_path(prefix), now.to_rfc3339().as_bytes())?;
+        self.write(&self.catalog_path(prefix), file)
+    }
+
+    fn lock(&self) -> Result<Flock<File>, CatalogError> {
+        let path = self.directory.join("lock");
+        let locked = fs::create_dir_all(&self.directory)
+            .and_then(|()| File::create(&path))
+            .and_then(|file| Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into()));
+        locked.map_err(|source| CatalogError::Memory { path, source })
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, CatalogError> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(CatalogError::Memory {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// Replaces a file whole.
+    fn write(&self, path: &Path, content: &[u8]) -> Result<(), CatalogError> {
+        let written = tempfile::NamedTempFile::new_in(&self.directory).and_then(|mut file| {
+            file.write_all(content)?;
+            file.as_file().sync_data()?;
+            file.persist(path)?;
+            Ok(())
+        });
+        written.map_err(|source| CatalogError::Memory {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    fn catalog_path(&self, prefix: &Name) -> PathBuf {
+        self.path(prefix, "catalog")
+    }
+
+    fn seen_path(&self, prefix: &Name) -> PathBuf {
+        self.path(prefix, "seen")
+    }
+
+    fn path(&self, prefix: &Name, suffix: &str) -> PathBuf {
+        let stem = prefix.as_str().replace('/', "%2F");
+        self.directory.join(format!("{stem}.{suffix}"))
+    }
+}
+
+/// Whether a signature that does not verify any more has lost its force, so that what it signed need not be obeyed:
+/// its owner has revoked the key, or the user trusts it no longer. An expired key is no such reason, or whoever shows
+/// old catalogs would only have to wait for it.
+fn binds_nobody(error: &dhow_trust::Error) -> bool {
+    use dhow_trust::Error::{KeyRevoked, NotTrustedForName, UnknownSigner};
+    matches!(
+        error,
+        KeyRevoked { .. } | NotTrustedForName { .. } | UnknownSigner { .. }
+    )
+}
+
+fn check_times(catalog: &Catalog, seen: Option<&Seen>, now: DateTime<Utc>) -> Result<(), CatalogError> {
+    let prefix = catalog.prefix.clone();
+    if let Some(seen) = seen
+        && now < seen.at - SKEW
+    {
+        return Err(CatalogError::ClockBehind {
+            prefix,
+            now,
+            seen: seen.at,
+        });
+    }
+    if catalog.issued > now + SKEW || catalog.issued >= catalog.expires {
+        return Err(CatalogError::FromTheFuture {
+            prefix,
+            issued: catalog.issued,
+        });
+    }
+    if catalog.expires <= now {
+        return Err(CatalogError::Expired {
+            prefix,
+            expired: catalog.expires,
+        });
+    }
+    Ok(())
+}
+
+fn check_serial(catalog: &Catalog, json: &[u8], seen: &Seen) -> Result<(), CatalogError> {
+    let prefix = catalog.prefix.clone();
+    if catalog.serial < seen.catalog.serial {
+        return Err(CatalogError::Rollback {
+            prefix,
+            found: catalog.serial,
+            seen: seen.catalog.serial,
+        });
+    }
+    // The same text may have been signed by somebody else as well.
+    if catalog.serial == seen.catalog.serial && !seen.file.starts_with(json) {
+        return Err(CatalogError::Forked {
+            prefix,
+            serial: catalog.serial,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! [`SignedCatalog`]: a catalog as it travels.
+
+use dhow_image::Name;
+use dhow_trust::{Keyring, Verification, verify_detached};
+
+use super::{Catalog, CatalogError};
+
+/// The size of the largest catalog that is read, in bytes: some hundred thousand images.
+const MAX_SIZE: usize = 64 << 20;
+/// The line with which the signature begins. JSON has no such line, for its texts have no raw line ends.
+const SIGNATURE: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
+
+/// A catalog as it travels: its JSON, then the armored detached signature of exactly these bytes, in one file, so that
+/// nobody ever sees the one without the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedCatalog {
+    json: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl SignedCatalog {
+    /// The size of the largest file that is worth downloading, in bytes.
+    pub const MAX_SIZE: usize = MAX_SIZE;
+
+    /// Puts a catalog's JSON and its signature together.
+    pub fn new(json: Vec<u8>, signature: Vec<u8>) -> Self {
+        Self { json, signature }
+    }
+
+    /// Takes a file apart. Nothing of it is to be believed yet.
+    pub fn read(file: &[u8]) -> Result<Self, CatalogError> {
+        if file.len() > MAX_SIZE {
+            return Err(CatalogError::TooLarge { max: MAX_SIZE });
+        }
+        let starts_line = |at: &usize| *at == 0 || file[at - 1] == b'\n';
+        let begins = memchr::memmem::find_iter(file, SIGNATURE).find(starts_line);
+        let (json, signature) = file.split_at(begins.ok_or(CatalogError::Unsigned)?);
+        Ok(Self {
+            json: json.to_vec(),
+            signature: signature.to_vec(),
+        })
+    }
+
+    /// The file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [self.json.as_slice(), &self.signature].concat()
+    }
+
+    /// The bytes that are signed.
+    pub fn json(&self) -> &[u8] {
+        &self.json
+    }
+
+    /// The armored signature.
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    /// Verifies that the keys which are trusted for `prefix` signed it, as many as its policy asks for, and reads it.
+    /// Whether it is fresh is for [`super::CatalogMemory`] to say.
+    pub fn verify(&self, prefix: &Name, keyring: &Keyring) -> Result<(Catalog, Verification), CatalogError> {
+        let verification =
+            verify_detached(keyring, prefix, &self.signature, self.json.as_slice()).map_err(|source| {
+                CatalogError::Signature {
+                    prefix: prefix.clone(),
+                    source,
+                }
+            })?;
+        let catalog = Catalog::from_json(&self.json)?;
+        if catalog.prefix != *prefix {
+            return Err(CatalogError::OtherPrefix {
+                wanted: prefix.clone(),
+                found: catalog.prefix,
+            });
+        }
+        Ok((catalog, verification))
+    }
+}
