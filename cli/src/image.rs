@@ -85,7 +85,10 @@ pub(crate) struct ExportArguments {
 /// A range as HTTP and curl write it, as its start and its end.
 fn byte_range(text: &str) -> Result<(u64, u64), String> {
     let (first, last) = text.split_once('-').ok_or("a range is FIRST-LAST or FIRST-")?;
-    let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is no number of a byte"));
+    let number = |text: &str| {
+        text.parse::<u64>()
+            .map_err(|_| format!("`{text}` is no number of a byte"))
+    };
     let first = number(first)?;
     let end = match last {
         "" => u64::MAX,

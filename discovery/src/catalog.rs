@@ -127,7 +127,11 @@ impl Catalog {
                 format: catalog.format,
             });
         }
-        if let Some(stranger) = catalog.images.iter().find(|image| !image.name.is_within(&catalog.prefix)) {
+        if let Some(stranger) = catalog
+            .images
+            .iter()
+            .find(|image| !image.name.is_within(&catalog.prefix))
+        {
             return Err(CatalogError::Extraneous {
                 prefix: catalog.prefix,
                 name: stranger.name.clone(),

@@ -27,7 +27,8 @@ mod template;
 mod trace;
 
 pub use catalog::{
-    Accepted, Catalog, CatalogError, CatalogImage, CatalogMemory, FileFacts, SignedCatalog, VersionRange, VersionRangeError,
+    Accepted, Catalog, CatalogError, CatalogImage, CatalogMemory, FileFacts, SignedCatalog, VersionRange,
+    VersionRangeError,
 };
 pub use discover::{Discovery, Endpoint, Options, PageAnswer, PageSource, discover, discover_pubkeys};
 pub use error::Error;

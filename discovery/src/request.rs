@@ -67,10 +67,7 @@ impl Request {
                 .insert(label.name.clone(), label.value.as_str())
                 .expect("no label stands twice in a part of a list");
         }
-        Self {
-            asked,
-            ..self.clone()
-        }
+        Self { asked, ..self.clone() }
     }
 
     /// What a template's `{label}` stands for. Without a version it is `latest`.

@@ -168,8 +168,14 @@ fn arbitrary_install_what_nobody_trusted_signed_is_refused() {
     let at = altered.windows(5).position(|window| window == b"1.0.0").unwrap();
     altered[at] = b'9';
     assert!(matches!(world.accept(&altered), Err(CatalogError::Signature { .. })));
-    assert!(matches!(world.accept(&catalog(1).to_json()), Err(CatalogError::Unsigned)));
-    assert!(world.memory.prefix_of(&name("example.com")).is_none(), "nothing was kept");
+    assert!(matches!(
+        world.accept(&catalog(1).to_json()),
+        Err(CatalogError::Unsigned)
+    ));
+    assert!(
+        world.memory.prefix_of(&name("example.com")).is_none(),
+        "nothing was kept"
+    );
 }
 
 #[test]
@@ -178,7 +184,10 @@ fn rollback_an_older_catalog_is_refused() {
     let old = world.sign(&catalog(6));
     world.accept(&world.sign(&catalog(7))).unwrap();
     let error = world.accept(&old).unwrap_err();
-    assert!(matches!(error, CatalogError::Rollback { found: 6, seen: 7, .. }), "{error}");
+    assert!(
+        matches!(error, CatalogError::Rollback { found: 6, seen: 7, .. }),
+        "{error}"
+    );
     assert!(world.memory.forget(&name("example.com")).unwrap());
     world.accept(&old).unwrap();
 }
@@ -189,7 +198,10 @@ fn freeze_an_expired_catalog_is_refused_also_if_it_is_the_newest_that_was_seen()
     let file = world.sign(&catalog(1));
     world.accept(&file).unwrap();
     let later = now() + TimeDelta::days(8);
-    assert!(matches!(world.accept_at(&file, later), Err(CatalogError::Expired { .. })));
+    assert!(matches!(
+        world.accept_at(&file, later),
+        Err(CatalogError::Expired { .. })
+    ));
     let recalled = world.memory.recall(&name("example.com"), &world.keyring, later);
     assert!(matches!(recalled, Err(CatalogError::Expired { .. })));
 }
@@ -202,10 +214,16 @@ fn fast_forward_the_serials_of_a_stolen_key_end_with_its_revocation() {
     world.accept(&signed_by(&[&thief], &catalog(u64::MAX))).unwrap();
     let honest = world.sign(&catalog(8));
     assert!(matches!(world.accept(&honest), Err(CatalogError::Rollback { .. })));
-    let outcome = world.keyring.update(&name("example.com"), &[revoked(&thief)], false).unwrap();
+    let outcome = world
+        .keyring
+        .update(&name("example.com"), &[revoked(&thief)], false)
+        .unwrap();
     assert_eq!(outcome.len(), 1);
     world.accept(&honest).unwrap();
-    let recalled = world.memory.recall(&name("example.com"), &world.keyring, now()).unwrap();
+    let recalled = world
+        .memory
+        .recall(&name("example.com"), &world.keyring, now())
+        .unwrap();
     assert_eq!(recalled.unwrap().catalog.serial, 8);
 }
 
@@ -213,7 +231,10 @@ fn fast_forward_the_serials_of_a_stolen_key_end_with_its_revocation() {
 fn key_compromise_with_revocation_a_revoked_key_signs_nothing_any_more() {
     let world = World::new();
     let file = world.sign(&catalog(1));
-    world.keyring.update(&name("example.com"), &[revoked(&world.key)], false).unwrap();
+    world
+        .keyring
+        .update(&name("example.com"), &[revoked(&world.key)], false)
+        .unwrap();
     let error = world.accept(&file).unwrap_err();
     assert!(
         matches!(
@@ -245,7 +266,13 @@ fn an_expired_key_does_not_make_old_serials_good_again() {
 #[test]
 fn mix_and_match_a_catalog_of_another_prefix_or_with_the_same_serial_is_refused() {
     let world = World::new();
-    let other = Catalog::new(name("example.com/app"), 1, now(), now() + TimeDelta::days(1), Vec::new());
+    let other = Catalog::new(
+        name("example.com/app"),
+        1,
+        now(),
+        now() + TimeDelta::days(1),
+        Vec::new(),
+    );
     assert!(matches!(
         world.accept(&world.sign(&other)),
         Err(CatalogError::OtherPrefix { .. })
@@ -282,7 +309,10 @@ fn extraneous_images_of_others_are_refused() {
 fn wrong_signer_a_key_for_another_prefix_is_refused() {
     let world = World::new();
     let other = key("Dora <dora@example.org>");
-    world.keyring.trust(Some(&name("example.org")), &other.certificate()).unwrap();
+    world
+        .keyring
+        .trust(Some(&name("example.org")), &other.certificate())
+        .unwrap();
     world
         .keyring
         .trust(Some(&name("example.com/app")), &other.certificate())
@@ -352,8 +382,12 @@ fn what_is_signed_but_no_catalog_is_refused() {
     for json in [
         "{}".to_owned(),
         "[".to_owned(),
-        String::from_utf8(catalog(1).to_json()).unwrap().replace("dhow-catalog", "poem"),
-        String::from_utf8(catalog(1).to_json()).unwrap().replace("\"format\": 1", "\"format\": 2"),
+        String::from_utf8(catalog(1).to_json())
+            .unwrap()
+            .replace("dhow-catalog", "poem"),
+        String::from_utf8(catalog(1).to_json())
+            .unwrap()
+            .replace("\"format\": 1", "\"format\": 2"),
     ] {
         let signature = sign(&world.key, json.as_bytes()).unwrap();
         let file = SignedCatalog::new(json.clone().into_bytes(), signature).to_bytes();
