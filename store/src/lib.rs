@@ -15,6 +15,7 @@ mod export;
 mod image_dir;
 mod index;
 mod object;
+pub mod pack;
 mod recipe;
 mod render;
 mod rootfs;

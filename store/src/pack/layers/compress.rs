@@ -1,0 +1,34 @@
+//! The layer that compresses: a byte that says how, and the bytes.
+
+use std::io;
+
+const AS_IT_IS: u8 = 0;
+const ZSTANDARD: u8 = 1;
+
+/// Compresses, unless that makes it no smaller.
+pub(in crate::pack) fn compress(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
+    let mut body = zstd::bulk::compress(bytes, level)?;
+    let method = if body.len() < bytes.len() {
+        ZSTANDARD
+    } else {
+        body = bytes.to_vec();
+        AS_IT_IS
+    };
+    body.insert(0, method);
+    Ok(body)
+}
+
+/// Expands to exactly `length` bytes, and to no more whatever the frame claims of itself.
+pub(in crate::pack) fn expand(body: &[u8], length: usize) -> Result<Vec<u8>, &'static str> {
+    let bytes = match body.split_first() {
+        Some((&AS_IT_IS, bytes)) => bytes.to_vec(),
+        Some((&ZSTANDARD, frame)) => {
+            zstd::bulk::decompress(frame, length).map_err(|_| "a frame does not decompress to its length")?
+        }
+        _ => return Err("a frame is compressed in an unknown way"),
+    };
+    if bytes.len() != length {
+        return Err("a frame does not decompress to its length");
+    }
+    Ok(bytes)
+}
