@@ -8,5 +8,7 @@
 //! in turns, in one run. Nothing here asserts anything. It may use every crate of the workspace.
 
 mod contest;
+mod packs;
 
 pub use contest::Contest;
+pub use packs::{Packs, packs};

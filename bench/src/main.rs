@@ -38,6 +38,16 @@ enum Measurement {
         /// The root file system to pack
         rootfs: PathBuf,
     },
+    /// What the update from one tree to another costs in packs, beside `casync make`.
+    Packs {
+        /// The tree that is there
+        old: PathBuf,
+        /// The tree that is wanted
+        new: PathBuf,
+        /// The level of compression
+        #[arg(long, default_value_t = 9)]
+        level: i32,
+    },
 }
 
 #[expect(clippy::print_stdout, reason = "results go to stdout")]
@@ -48,6 +58,10 @@ fn main() -> Result<()> {
     let contest = match &arguments.measurement {
         Measurement::Ingest { rootfs } => ingest(rootfs, scratch.path(), arguments.rounds)?,
         Measurement::Export { rootfs } => export(rootfs, scratch.path(), arguments.rounds)?,
+        Measurement::Packs { old, new, level } => {
+            print!("{}", dhow_bench::packs(old, new, *level, scratch.path())?);
+            return Ok(());
+        }
     };
     print!("{contest}");
     Ok(())

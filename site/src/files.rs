@@ -19,7 +19,7 @@ use url::Url;
 use crate::{Error, FileFacts};
 
 /// What is uploaded at once: S3 wants at least 5 MiB a part, and allows 10,000 parts.
-const PART: usize = 8 << 20;
+pub(crate) const PART: usize = 8 << 20;
 
 /// The files of a site, wherever they are: a directory or any `object_store`.
 ///
@@ -92,6 +92,11 @@ impl Files {
             store,
             directory: None,
         }
+    }
+
+    /// The store beneath.
+    pub(crate) fn object_store(&self) -> &dyn ObjectStore {
+        &*self.store
     }
 
     /// Where the files are, for messages.
@@ -285,7 +290,7 @@ impl Files {
 
 /// Whether a store has no such file. A directory says so in other words too, where a part of the path is a file or
 /// longer than names can be.
-fn is_absence(error: &StoreError) -> bool {
+pub(crate) fn is_absence(error: &StoreError) -> bool {
     if matches!(error, StoreError::NotFound { .. } | StoreError::InvalidPath { .. }) {
         return true;
     }

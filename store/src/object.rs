@@ -20,6 +20,11 @@ const MAX_HELD: usize = 1 << 20;
 pub struct ObjectId(pub(crate) [u8; 32]);
 
 impl ObjectId {
+    /// The object with this digest.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Reads a content to its end and gives the name that its object has.
     pub fn of(mut content: impl Read) -> io::Result<Self> {
         let mut hasher = Sha256::new();

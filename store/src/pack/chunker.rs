@@ -21,8 +21,8 @@ const BUFFER: usize = 1 << 20;
 /// of the `fastcdc` crate; with a [`Secret`], each entry of that table is combined with 64 bits that follow from it.
 /// A reader need not know any of this: lists tell where the cuts are.
 ///
-/// Why 32 KiB: one byte changed in a large file costs one chunk and one list, and must stay well below 100 KB. Smaller
-/// chunks than 16 KiB need more list than they save. Compression does not suffer, since frames join chunks.
+/// Why 32 KiB: one byte changed in a large file costs one chunk and one list, and must stay well below 100 KB.
+/// Compression does not suffer, since frames join chunks; `docs/src/formats/pack.md` has the figures.
 #[derive(Clone, Debug, Default)]
 pub struct Chunker {
     seed: u64,

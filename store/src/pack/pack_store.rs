@@ -149,6 +149,15 @@ impl PackStore {
         self.walk(content, range, 0, &mut |_, bytes| out.write_all(bytes))
     }
 
+    /// The parts of a content of which a pack has a list; none of one that it has as bytes.
+    pub fn parts(&self, content: &ContentRef) -> Result<Vec<ContentRef>, PackError> {
+        let (_, frame) = self.frame(content)?;
+        Ok(match frame.part(content)? {
+            Part::List(parts) => parts,
+            Part::Bytes(_) => Vec::new(),
+        })
+    }
+
     /// Reads a whole pack and checks its digest and, if it is not sealed, every content. A sealed pack can be checked so
     /// by somebody without a key.
     pub fn verify(&self, pack: &PackId) -> Result<(), PackError> {
