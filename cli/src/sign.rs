@@ -34,7 +34,7 @@ pub(crate) struct SignArguments {
     /// The signature to write [default: FILE.asc]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Adds to the signatures by others that are there, which are of the same bytes
+    /// Adds to the signatures by others that are there, which must be of the same bytes
     #[arg(long, conflicts_with = "overwrite")]
     add: bool,
     /// Overwrites the signature if it is there
@@ -54,7 +54,13 @@ pub(crate) fn sign(context: &Context, options: SignArguments) -> Result<()> {
     let key = find_key(context, options.key.as_deref())?;
     let mut signature = sign_file(&key, &options.file)?;
     if let Some(others) = others {
-        signature = others.with(Signature::parse(&signature)?).to_armored();
+        let new = Signature::parse(&signature)?;
+        let others = others.without_signers_of(&new);
+        let data = open_file(&options.file)?;
+        others
+            .check_covers(&known_certificates(context)?, data)
+            .with_context(|| format!("Could not add to `{}`", output.display()))?;
+        signature = others.with(new).to_armored();
     }
     write_bytes(&output, Readers::Everyone, &signature)?;
     context.say(format_args!("Signed `{}` with {}", options.file.display(), key.label()));
@@ -67,10 +73,21 @@ fn read_signature(path: &Path) -> Result<Signature> {
     Signature::parse(&bytes).with_context(|| format!("Could not add to `{}`", path.display()))
 }
 
+/// Every key that could show a signature to be of the same bytes: the user's own, and those that are trusted.
+fn known_certificates(context: &Context) -> Result<Vec<Certificate>> {
+    let own = context.keys()?.list_all()?;
+    let trusted = context.keyring()?.list()?;
+    let own = own.iter().map(OwnKey::certificate);
+    Ok(own.chain(trusted.into_iter().map(|key| key.certificate)).collect())
+}
+
+fn open_file(file: &Path) -> Result<File> {
+    File::open(file).with_context(|| format!("Could not open `{}`", file.display()))
+}
+
 /// The signature of a file, armored.
 pub(crate) fn sign_file(key: &SigningKey, file: &Path) -> Result<Vec<u8>> {
-    let data = File::open(file).with_context(|| format!("Could not open `{}`", file.display()))?;
-    key.sign(data)
+    key.sign(open_file(file)?)
         .with_context(|| format!("Could not sign `{}`", file.display()))
 }
 

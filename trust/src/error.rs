@@ -49,6 +49,12 @@ pub enum Error {
         /// Who the signature says made it.
         key: KeyLabel,
     },
+    /// A signature to which another should be added is of something else.
+    #[error("the signature by {issuer} is of other bytes")]
+    OtherData {
+        /// Who the signature says made it.
+        issuer: Issuer,
+    },
     /// The signature fits, but must not be believed: it has expired, say, or its digest is too weak.
     #[error("the signature by {key} is not acceptable")]
     RefusedSignature {
@@ -320,6 +326,7 @@ impl Error {
             | UnknownSigner { .. }
             | NotTrustedForName { .. }
             | BadSignature { .. }
+            | OtherData { .. }
             | RefusedSignature { .. }
             | KeyExpired { .. }
             | KeyRevoked { .. }

@@ -21,6 +21,7 @@
 mod agent;
 mod armor;
 mod certificate;
+mod covers;
 mod decrypt;
 mod encrypt;
 mod error;

@@ -67,17 +67,23 @@ impl Signature {
         issuers
     }
 
-    /// These signatures and those of `other`, which is newer: it replaces what the same keys signed before.
-    ///
-    /// They are signatures of the same data, which is for the caller to know.
-    pub fn with(mut self, other: Self) -> Self {
-        let newer = other.issuers();
+    /// Those of the signatures that are by none of the keys which made `other`. There may be none left.
+    pub fn without_signers_of(mut self, other: &Self) -> Self {
+        let signers = other.issuers();
         self.0.retain(|known| {
             let known = Issuer::of(known);
-            newer.iter().all(|issuer| !issuer.0.aliases(&known.0))
+            signers.iter().all(|issuer| !issuer.0.aliases(&known.0))
         });
-        self.0.extend(other.0);
         self
+    }
+
+    /// These signatures and those of `other`, which is newer: it replaces what the same keys signed before.
+    ///
+    /// They are signatures of the same data, which [`Self::check_covers`] tells.
+    pub fn with(self, other: Self) -> Self {
+        let mut all = self.without_signers_of(&other);
+        all.0.extend(other.0);
+        all
     }
 
     /// All the signatures as one text file, in one block: of several blocks gpg reads the first alone.
@@ -90,6 +96,10 @@ impl Signature {
         };
         write().expect("writing to memory does not fail");
         armored
+    }
+
+    pub(crate) fn packets(&self) -> &[packet::Signature] {
+        &self.0
     }
 
     pub(crate) fn handles(&self) -> Vec<KeyHandle> {
@@ -114,6 +124,10 @@ impl Issuer {
             .position(|handle| matches!(handle, KeyHandle::Fingerprint(_)))
             .unwrap_or(0);
         Self(handles.swap_remove(exact))
+    }
+
+    pub(crate) fn handle(&self) -> &KeyHandle {
+        &self.0
     }
 }
 

@@ -470,3 +470,41 @@ fn a_certified_successor_is_accepted_and_nobody_else() {
     assert_eq!(update("certified.asc").success().trim(), new);
     world.dhow(&["verify", "app.aci"]).success();
 }
+
+#[test]
+fn a_signature_is_not_put_beside_those_of_other_bytes() {
+    let world = World::new();
+    let gpg = world.gpg();
+    gpg.generate("Greta <greta@example.com>", "ed25519");
+    world.key();
+    let archive = world.arg("app.aci");
+    let sign = || {
+        let signature = world.arg("app.aci.asc");
+        gpg.run(&["--armor", "--yes", "--detach-sign", "--output", &signature, &archive])
+            .success();
+    };
+    world.image("example.com/app").version("1").build("app.aci");
+    sign();
+    // Nobody here knows Greta's key, but her signature fits.
+    world.dhow(&["sign", "app.aci", "--add"]).success();
+    world.dhow(&["sign", "app.aci", "--add"]).success();
+    let before = fs::read(world.path("app.aci.asc")).unwrap();
+
+    world
+        .dhow(&["patch", "app.aci", "--label", "version=2", "--overwrite"])
+        .success();
+    world
+        .dhow(&["sign", "app.aci", "--add"])
+        .exited(4)
+        .says("Could not add to `app.aci.asc`")
+        .says("is of other bytes");
+    assert_eq!(fs::read(world.path("app.aci.asc")).unwrap(), before);
+    sign();
+    world.dhow(&["sign", "app.aci", "--add"]).success();
+    // One's own of the old bytes is replaced.
+    world.dhow(&["sign", "app.aci", "--overwrite"]).success();
+    world
+        .dhow(&["patch", "app.aci", "--label", "version=3", "--overwrite"])
+        .success();
+    world.dhow(&["sign", "app.aci", "--add"]).success();
+}
