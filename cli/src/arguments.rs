@@ -4,6 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dhow_fetchers::ConnectTo;
+use dhow_image::{Quantity, QuantityError};
 
 use crate::{
     build, convert, decrypt, discover, encrypt, fetch, image, inspect, key, manifest, patch, publish, run, sign, trust,
@@ -54,6 +55,12 @@ pub(crate) struct Global {
     /// Takes the passphrase of a key or of an encrypted file from the first line of this file, and asks nobody
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+    /// The most names that an archive may have, those of implied directories included [default: 1500000]
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) max_entries: Option<usize>,
+    /// The most that an archive may unfold to, in bytes, as in 100Gi [default: 64Gi]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) max_size: Option<u64>,
     /// Prints results only
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
@@ -70,11 +77,19 @@ impl Global {
         self.insecure_options.extend(later.insecure_options);
         self.ca.extend(later.ca);
         self.connect_to.extend(later.connect_to);
+        self.max_entries = later.max_entries.or(self.max_entries);
+        self.max_size = later.max_size.or(self.max_size);
         self.passphrase_file = later.passphrase_file.or(self.passphrase_file);
         self.quiet |= later.quiet;
         self.verbose = self.verbose.max(later.verbose);
         self
     }
+}
+
+/// Bytes, with a suffix as the specification's quantities have it.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let quantity: Quantity = text.parse().map_err(|error: QuantityError| error.to_string())?;
+    u64::try_from(quantity.value()).map_err(|_| format!("`{text}` is no size"))
 }
 
 /// A check that can be switched off.

@@ -4,6 +4,7 @@ use std::{env, io::Write, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use dhow_fetchers::{HttpClient, HttpOptions, Insecure};
+use dhow_image::Limits;
 use dhow_store::Store;
 use dhow_trust::{KeyStore, Keyring};
 
@@ -57,7 +58,17 @@ impl Context {
 
     pub(crate) fn store(&self) -> Result<Store> {
         let dir = self.data_dir()?;
-        Store::open(&dir).with_context(|| format!("Could not open the store in `{}`", dir.display()))
+        let store = Store::open(&dir).with_context(|| format!("Could not open the store in `{}`", dir.display()))?;
+        Ok(store.with_limits(self.limits()))
+    }
+
+    /// How large the archives may be that are read.
+    pub(crate) fn limits(&self) -> Limits {
+        let default = Limits::default();
+        Limits {
+            names: self.global.max_entries.unwrap_or(default.names),
+            tar_size: self.global.max_size.unwrap_or(default.tar_size),
+        }
     }
 
     /// The user's own keys.

@@ -10,7 +10,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use dhow_image::{
-    AciOptions, Compression, Converted, ExportOptions, FoundImage, ImageLocation, Images, Label, Name, OciPlatform,
+    AciOptions, Compression, ConvertError, Converted, ExportOptions, Exported, FoundImage, ImageLocation, Images,
+    Label, Limits, Name, OciPlatform,
 };
 use tempfile::NamedTempFile;
 
@@ -24,7 +25,8 @@ use crate::{
 /// Converts between App Container Images and those of OCI and Docker, both ways.
 ///
 /// SRC and DST are FILE.aci, oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME:TAG], and one of them
-/// is an App Container Image. The same input gives the same bytes. Every blob is checked against its digest. What one
+/// is an App Container Image. One that depends on others is converted together with them, if they are all in the
+/// store. The same input gives the same bytes. Every blob is checked against its digest. What one
 /// format has no place for is kept as an annotation, for the way back.
 #[derive(Args)]
 #[command(after_help = "\
@@ -101,8 +103,14 @@ fn to_oci(context: &Context, options: &ConvertArguments, aci: &Path) -> Result<(
         compression: options.compression,
         platform: options.platform.clone().unwrap_or_else(OciPlatform::host),
         source_date_epoch: source_date_epoch()?,
+        limits: context.limits(),
     };
-    let exported = dhow_image::export(aci, &options.destination, &export_options)?;
+    let exported = match dhow_image::export(aci, &options.destination, &export_options) {
+        Err(ConvertError::Dependencies { dependencies, .. }) => {
+            export_rendered(context, options, aci, &export_options, &dependencies)?
+        }
+        result => result?,
+    };
     for note in &exported.notes {
         context.say(format_args!("note: {note}"));
     }
@@ -121,8 +129,40 @@ fn to_oci(context: &Context, options: &ConvertArguments, aci: &Path) -> Result<(
     Ok(())
 }
 
+/// Converts an image that depends on others as the store renders it.
+fn export_rendered(
+    context: &Context,
+    options: &ConvertArguments,
+    aci: &Path,
+    export_options: &ExportOptions,
+    dependencies: &str,
+) -> Result<Exported> {
+    let shown = aci.display();
+    let file = File::open(aci).with_context(|| format!("Could not open `{shown}`"))?;
+    let id = dhow_image::read_summary_within(file, context.limits())?.id;
+    let store = context.store()?;
+    if !store.contains(&id) {
+        bail!(
+            "`{shown}` depends on {dependencies}: it is converted with them once `dhow fetch {shown}` has stored them"
+        );
+    }
+    let mut rendered = NamedTempFile::new_in(store.tmp_dir())?;
+    store.flatten(&id, BufWriter::with_capacity(128 << 10, &mut rendered))?;
+    context.say(format_args!("Laid `{shown}` over what it depends on: {dependencies}"));
+    let limits = Limits::NONE;
+    let export_options = ExportOptions {
+        limits,
+        ..export_options.clone()
+    };
+    Ok(dhow_image::export(
+        rendered.path(),
+        &options.destination,
+        &export_options,
+    )?)
+}
+
 fn to_aci(context: &Context, options: &ConvertArguments, path: &Path) -> Result<()> {
-    let images = Images::open(&options.source)?;
+    let images = Images::open(&options.source, context.limits())?;
     let mut made = Vec::new();
     if options.all_platforms {
         let images_of_all = images.all()?;
@@ -138,11 +178,11 @@ fn to_aci(context: &Context, options: &ConvertArguments, path: &Path) -> Result<
                 bail!("There are two images for {platform}");
             }
             fs::create_dir_all(path).with_context(|| format!("Could not make `{}`", path.display()))?;
-            made.extend(write(options, &images, image, &place)?);
+            made.extend(write(context, options, &images, image, &place)?);
         }
     } else {
         let image = images.select(options.platform.as_ref())?;
-        made = write(options, &images, &image, path)?;
+        made = write(context, options, &images, &image, path)?;
     }
     for (_, converted) in &made {
         for note in &converted.notes {
@@ -171,6 +211,7 @@ fn to_aci(context: &Context, options: &ConvertArguments, path: &Path) -> Result<
 
 /// Writes one image, as a file or, layer by layer, into a directory: all of it or nothing.
 fn write(
+    context: &Context,
     options: &ConvertArguments,
     images: &Images,
     image: &FoundImage,
@@ -181,6 +222,7 @@ fn write(
         labels: options.labels.clone(),
         compression: options.compression.unwrap_or(Compression::Gzip),
         source_date_epoch: source_date_epoch()?,
+        limits: context.limits(),
     };
     if options.layers == Layers::Squash {
         check_free(path, options.overwrite)?;

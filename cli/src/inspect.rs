@@ -59,8 +59,8 @@ pub(crate) fn inspect(context: &Context, options: InspectArguments) -> Result<()
         .with_context(|| format!("Could not read `{path}`"))?
         .len();
     let content = open_archive(context, &options.archive)?;
-    let mut inspection =
-        dhow_image::inspect(content, options.depth).with_context(|| format!("`{path}` is not a valid image"))?;
+    let mut inspection = dhow_image::inspect(content, options.depth, context.limits())
+        .with_context(|| format!("`{path}` is not a valid image"))?;
     inspection.directories.truncate(options.top);
     let signature = signature_state(context, &options.archive, &inspection.manifest.name)?;
     match options.format {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, Permissions},
-    io::{BufWriter, Write},
+    io::{BufWriter, ErrorKind, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
 };
@@ -15,6 +15,8 @@ pub(crate) enum Readers {
     Everyone,
     /// It holds secrets.
     Owner,
+    /// Whoever may read the file that it replaces, and everyone where there is none.
+    AsBefore,
 }
 
 /// Fails where a file is there that is not to be replaced.
@@ -38,6 +40,11 @@ pub(crate) fn write_whole<T>(
     let mode = match readers {
         Readers::Everyone => 0o644,
         Readers::Owner => 0o600,
+        Readers::AsBefore => match path.metadata() {
+            Ok(metadata) => metadata.permissions().mode() & 0o777,
+            Err(error) if error.kind() == ErrorKind::NotFound => 0o644,
+            Err(error) => return Err(error).with_context(|| format!("Could not look at `{}`", path.display())),
+        },
     };
     let temporary = tempfile::Builder::new()
         .prefix(".dhow-")

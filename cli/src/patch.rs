@@ -144,8 +144,15 @@ pub(crate) fn patch(context: &Context, options: PatchArguments) -> Result<()> {
         manifest.to_json().context("Could not change the manifest so")?
     };
     let archive = open()?;
-    let patched: Patched = write_whole(output, Readers::Everyone, |file| {
-        Ok(dhow_image::patch(archive, &manifest, options.compression, file)?)
+    let patched: Patched = write_whole(output, Readers::AsBefore, |file| {
+        let limits = context.limits();
+        Ok(dhow_image::patch(
+            archive,
+            &manifest,
+            options.compression,
+            limits,
+            file,
+        )?)
     })
     .with_context(|| format!("Could not patch `{path}`"))?;
     context.say(format_args!(

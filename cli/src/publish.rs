@@ -63,6 +63,7 @@ pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()
             signature: &signed.signature,
             certificates: &signed.certificates,
             on_conflict,
+            limits: context.limits(),
         };
         let published = context
             .block_on(site.publish(publication))?

@@ -66,7 +66,7 @@ fn read(context: &Context, path: &Path) -> Result<(Validation, bool)> {
         file.read_to_end(&mut json).with_context(failed)?;
         return Ok((dhow_image::validate_manifest(&json), false));
     }
-    let mut validation = dhow_image::validate_archive(file);
+    let mut validation = dhow_image::validate_archive(file, context.limits());
     if path.extension().is_none_or(|extension| extension != "aci") {
         validation.warn(format!("`{shown}` should be named with the suffix `.aci`"));
     }

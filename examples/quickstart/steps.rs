@@ -16,7 +16,7 @@ use dhow_fetchers::{
     DownloadOptions, FetchContext, HttpClient, HttpOptions, Insecure, Mirrors, NoProgress, Origin, Pages, PubkeySource,
     PullPolicy, Verified, fetch, fetch_pubkeys,
 };
-use dhow_image::{App, BuildOptions, Built, ImageId, ImageManifest, Labels, Name, OwnerMap, Reference, build};
+use dhow_image::{App, BuildOptions, Built, ImageId, ImageManifest, Labels, Limits, Name, OwnerMap, Reference, build};
 use dhow_mirror::{ServeConfig, Server, TlsIdentity, Transport};
 use dhow_site::{BaseUrl, OnConflict, Publication, Site};
 use dhow_store::{Standing, Store};
@@ -177,6 +177,7 @@ async fn publish(story: &mut Story, home: &Path, archive: &Path, key: &SecretKey
         archive,
         signature,
         certificates: &certificates,
+        limits: Limits::default(),
         on_conflict: OnConflict::default(),
     };
     let published = site.publish(publication).await?;

@@ -5,7 +5,7 @@
 //!        │                                                       │
 //!     Container ──► Images ──select──► FoundImage             TarReader
 //!                                          │                     │
-//!                      layers: digest ► decompress ► digest   LayerWriter ► digest ► compress ► digest
+//!                      layers: digest ► decompress ► digest   TarWriter ► digest ► compress ► digest
 //!                                          │                     │
 //!                                  Plan: which entry wins      config, manifest, index
 //!                                          │                     │

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::Read};
 use serde::Serialize;
 
 use crate::{
-    archive::{ArchiveError, Compression, Entry, EntryKind, RootfsPath, TarReader, with_tar},
+    archive::{ArchiveError, Compression, Entry, EntryKind, Limits, RootfsPath, TarReader, with_tar},
     image_id::ImageId,
     manifest::ImageManifest,
 };
@@ -87,14 +87,14 @@ impl EntryCounts {
 }
 
 /// Reads an archive to its end, checks it, and tells what is in it; directories down to `depth` below the root.
-pub fn inspect(mut archive: impl Read + Send, depth: usize) -> Result<Inspection, ArchiveError> {
+pub fn inspect(mut archive: impl Read + Send, depth: usize, limits: Limits) -> Result<Inspection, ArchiveError> {
     let mut start = Vec::new();
     archive.by_ref().take(6).read_to_end(&mut start)?;
     let compression = Compression::detect(&start)?;
     let mut entries = EntryCounts::default();
     let mut directories: BTreeMap<Vec<u8>, (u64, u64)> = BTreeMap::new();
     let (manifest, id, tar_size) = with_tar(start.as_slice().chain(archive), |tar| {
-        let mut tar = TarReader::new(tar);
+        let mut tar = TarReader::with_limits(tar, limits);
         let mut manifest = None;
         while let Some(entry) = tar.next_entry()? {
             tar.take_framing();
@@ -177,7 +177,7 @@ mod tests {
             .unwrap();
         assert!(tar.status.success(), "{tar:?}");
 
-        let inspection = inspect(tar.stdout.as_slice(), 2).unwrap();
+        let inspection = inspect(tar.stdout.as_slice(), 2, Limits::default()).unwrap();
         assert_eq!(inspection.compression, Compression::Bzip2);
         assert_eq!(inspection.content_size, 3540);
         let expected = EntryCounts {
@@ -204,7 +204,7 @@ mod tests {
                 ("/etc", 40, 1)
             ]
         );
-        let root_only = inspect(tar.stdout.as_slice(), 0).unwrap();
+        let root_only = inspect(tar.stdout.as_slice(), 0, Limits::default()).unwrap();
         assert_eq!(root_only.directories.len(), 1);
         assert_eq!(root_only.id, inspection.id);
     }

@@ -10,7 +10,7 @@ use tar::Header;
 use thiserror::Error;
 
 use crate::{
-    archive::{ArchiveError, Compression, Compressor, Decompressor, EntryKind, TarReader},
+    archive::{ArchiveError, Compression, Compressor, Decompressor, EntryKind, Limits, TarReader},
     image_id::ImageId,
     manifest::{ImageManifest, ManifestError},
 };
@@ -52,12 +52,13 @@ pub fn patch(
     archive: impl Read,
     manifest: &[u8],
     compression: Option<Compression>,
+    limits: Limits,
     output: impl Write,
 ) -> Result<Patched, PatchError> {
     ImageManifest::from_json(manifest)?;
     let archive = Decompressor::new(archive)?;
     let compression = compression.unwrap_or(archive.compression());
-    let mut tar = TarReader::new(archive);
+    let mut tar = TarReader::with_limits(archive, limits);
     let mut output = HashingWriter {
         output: Compressor::new(compression, output).map_err(PatchError::Write)?,
         hasher: Sha512::new(),
@@ -198,7 +199,7 @@ mod tests {
                 let name = format!("example.com/{}", "n".repeat(length));
                 let new = OLD.replace("example.com/old", &name);
                 let mut output = Vec::new();
-                let patched = patch(archive.as_slice(), new.as_bytes(), None, &mut output).unwrap();
+                let patched = patch(archive.as_slice(), new.as_bytes(), None, Limits::default(), &mut output).unwrap();
                 let summary = read_summary(output.as_slice()).unwrap();
                 assert_eq!((summary.id, summary.tar_size), (patched.id, patched.tar_size));
                 assert_eq!(summary.manifest.name.as_str(), name);
@@ -228,7 +229,7 @@ mod tests {
         let archive = gnu_tar(OLD, &["-cJ", "manifest", "rootfs"]);
         let mut output = Vec::new();
         assert_eq!(
-            patch(archive.as_slice(), OLD.as_bytes(), None, &mut output)
+            patch(archive.as_slice(), OLD.as_bytes(), None, Limits::default(), &mut output)
                 .unwrap()
                 .compression,
             Compression::Xz
@@ -238,14 +239,30 @@ mod tests {
             "the same manifest gives the same tar"
         );
         output.clear();
-        patch(archive.as_slice(), OLD.as_bytes(), Some(Compression::None), &mut output).unwrap();
+        patch(
+            archive.as_slice(),
+            OLD.as_bytes(),
+            Some(Compression::None),
+            Limits::default(),
+            &mut output,
+        )
+        .unwrap();
         assert!(output == unpack(&archive));
     }
 
     #[test]
     fn what_would_not_be_valid_is_not_written() {
         let archive = gnu_tar(OLD, &["-c", "manifest", "rootfs"]);
-        let refuse = |manifest: &str| patch(archive.as_slice(), manifest.as_bytes(), None, io::sink()).unwrap_err();
+        let refuse = |manifest: &str| {
+            patch(
+                archive.as_slice(),
+                manifest.as_bytes(),
+                None,
+                Limits::default(),
+                io::sink(),
+            )
+            .unwrap_err()
+        };
         assert!(matches!(refuse("{}"), PatchError::Manifest(_)));
         let large = OLD.replace('}', &format!(r#","large":"{}"}}"#, "x".repeat(5 << 20)));
         assert!(matches!(
@@ -253,7 +270,7 @@ mod tests {
             PatchError::Header(Some(ArchiveError::Entry { .. }))
         ));
         let no_image = gnu_tar(OLD, &["-c", "rootfs"]);
-        assert!(patch(no_image.as_slice(), OLD.as_bytes(), None, io::sink()).is_err());
+        assert!(patch(no_image.as_slice(), OLD.as_bytes(), None, Limits::default(), io::sink()).is_err());
     }
 
     #[test]
@@ -275,7 +292,14 @@ mod tests {
         archive.extend(&plain);
         assert!(read_summary(archive.as_slice()).is_ok());
         let longer = OLD.replace("old", "older");
-        let error = patch(archive.as_slice(), longer.as_bytes(), None, io::sink()).unwrap_err();
+        let error = patch(
+            archive.as_slice(),
+            longer.as_bytes(),
+            None,
+            Limits::default(),
+            io::sink(),
+        )
+        .unwrap_err();
         assert!(matches!(error, PatchError::Header(Some(_))), "{error:?}");
     }
 }

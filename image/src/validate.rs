@@ -8,7 +8,7 @@ use std::io::Read;
 use serde::Serialize;
 
 use crate::{
-    archive::{ArchiveError, Compression, EntryKind, TarReader, check_manifest_json, with_tar},
+    archive::{ArchiveError, Compression, EntryKind, Limits, TarReader, check_manifest_json, with_tar},
     image_id::ImageId,
     manifest::{self, AcKind, Finding, MAX_FINDINGS, Outline, Severity},
 };
@@ -74,7 +74,7 @@ pub fn validate_manifest(json: &[u8]) -> Validation {
 }
 
 /// Reads an archive to its end, or as far as it can be read, and tells all that is wrong with it and its manifest.
-pub fn validate_archive(mut archive: impl Read + Send) -> Validation {
+pub fn validate_archive(mut archive: impl Read + Send, limits: Limits) -> Validation {
     let mut validation = Validation::default();
     let mut start = Vec::new();
     if let Err(error) = archive.by_ref().take(6).read_to_end(&mut start) {
@@ -85,7 +85,7 @@ pub fn validate_archive(mut archive: impl Read + Send) -> Validation {
         validation.warn("the archive is compressed with zstd, which only dhow and its kin read");
     }
     let read = with_tar(start.as_slice().chain(archive), |tar| {
-        walk(&mut TarReader::new(tar), &mut validation)
+        walk(&mut TarReader::with_limits(tar, limits), &mut validation)
     });
     match read {
         Ok(((), id, tar_size)) => {
@@ -201,7 +201,7 @@ mod tests {
     const MANIFEST: &[u8] = br#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"example.com/app"}"#;
 
     fn errors(archive: &[u8]) -> Vec<String> {
-        let validation = validate_archive(archive);
+        let validation = validate_archive(archive, Limits::default());
         let errors = validation
             .findings
             .iter()
@@ -240,7 +240,7 @@ mod tests {
         for (found, expected) in found.iter().zip(expected) {
             assert!(found.starts_with(expected), "{found}: {expected}");
         }
-        let validation = validate_archive(archive.as_slice());
+        let validation = validate_archive(archive.as_slice(), Limits::default());
         assert_eq!(validation.outline.name, "Example.com/App");
         assert_eq!(validation.entries, 7);
         assert!(
@@ -272,11 +272,11 @@ mod tests {
             ("manifest", EntryType::Regular, MANIFEST),
             ("rootfs", EntryType::Directory, b""),
         ]);
-        let plain = validate_archive(tar.as_slice());
+        let plain = validate_archive(tar.as_slice(), Limits::default());
         assert!(plain.is_valid() && plain.findings.is_empty(), "{plain:?}");
         let mut zstd = Compressor::new(Compression::Zstd, Vec::new()).unwrap();
         zstd.write_all(&tar).unwrap();
-        let packed = validate_archive(zstd.finish().unwrap().as_slice());
+        let packed = validate_archive(zstd.finish().unwrap().as_slice(), Limits::default());
         assert_eq!((packed.is_valid(), packed.count(Severity::Warning)), (true, 1));
         assert_eq!(packed.id, plain.id);
     }

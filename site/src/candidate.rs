@@ -7,6 +7,7 @@ use std::{
 };
 
 use chrono::Utc;
+use dhow_image::Limits;
 use dhow_trust::{Certificate, verify_with_certificates};
 use sha2::{Digest, Sha256};
 
@@ -22,7 +23,12 @@ pub(crate) struct Candidate {
 
 impl Candidate {
     /// Reads an archive twice, for its signature and as an image. Blocks.
-    pub(crate) fn check(path: &Path, signature: &[u8], certificates: &[Certificate]) -> Result<Self, Error> {
+    pub(crate) fn check(
+        path: &Path,
+        signature: &[u8],
+        certificates: &[Certificate],
+        limits: Limits,
+    ) -> Result<Self, Error> {
         let in_file = |source| Error::ReadArchive {
             path: path.to_owned(),
             source,
@@ -40,7 +46,7 @@ impl Candidate {
         let archive = signed.finish().map_err(in_file)?;
 
         let mut image = Digesting::new(File::open(path).map_err(in_file)?);
-        let summary = dhow_image::read_summary(&mut image).map_err(|source| Error::Archive {
+        let summary = dhow_image::read_summary_within(&mut image, limits).map_err(|source| Error::Archive {
             path: path.to_owned(),
             source,
         })?;

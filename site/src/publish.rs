@@ -2,7 +2,7 @@
 
 use std::path::Path as FilePath;
 
-use dhow_image::{ImageId, Labels, Name};
+use dhow_image::{ImageId, Labels, Limits, Name};
 use dhow_trust::Certificate;
 
 use crate::{Error, Record, Site, candidate::Candidate, keys, latest, layout::ArchivePaths};
@@ -18,6 +18,8 @@ pub struct Publication<'a> {
     pub certificates: &'a [Certificate],
     /// What happens if the site has other content of the same name, version, os and arch.
     pub on_conflict: OnConflict,
+    /// How large the image may be.
+    pub limits: Limits,
 }
 
 /// What happens if the site has other content under the same name and labels.
@@ -116,7 +118,8 @@ impl Site {
             })?;
             certificates = keys::read(&self.files, &self.layout.keys(&manifest.name)).await?;
         }
-        tokio::task::spawn_blocking(move || Candidate::check(&path, &signature, &certificates))
+        let limits = publication.limits;
+        tokio::task::spawn_blocking(move || Candidate::check(&path, &signature, &certificates, limits))
             .await
             .expect("checking an archive does not panic")
     }

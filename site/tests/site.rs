@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use dhow_image::{Annotation, BuildOptions, Compression, ImageManifest, Name, build};
+use dhow_image::{Annotation, BuildOptions, Compression, ImageManifest, Limits, Name, build};
 use dhow_site::{BaseUrl, Error, Files, OnConflict, Publication, Published, Site};
 use dhow_trust::{Certificate, KeyOptions, SecretKey, sign};
 use futures::TryStreamExt;
@@ -104,6 +104,7 @@ async fn publish_with(site: &Site, image: &Image, on_conflict: OnConflict) -> Re
         signature: &image.signature,
         certificates,
         on_conflict,
+        limits: Limits::default(),
     })
     .await
 }
@@ -230,6 +231,7 @@ async fn what_is_there_is_not_written_again() {
             signature: &again.signature,
             certificates: &[],
             on_conflict: OnConflict::Refuse,
+            limits: Limits::default(),
         };
         assert_eq!(site.publish(publication).await.unwrap().written, Vec::<String>::new());
     })

@@ -12,6 +12,7 @@
 mod checkout;
 mod error;
 mod export;
+mod flatten;
 mod image_dir;
 mod index;
 mod object;

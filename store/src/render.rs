@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, io::BufRead};
 
-use dhow_image::{ArchiveError, Entry, EntryKind, ImageId, ImageManifest, Name, RootfsPath, TarReader};
+use dhow_image::{ArchiveError, Entry, EntryKind, ImageId, ImageManifest, Limits, Name, RootfsPath, TarReader};
 
 use crate::{
     error::StoreError,
@@ -94,7 +94,8 @@ fn lay(store: &Store, layer: &Layer, tree: &mut Tree) -> Result<(), StoreError> 
         source: Box::new(error),
     };
     let recipe = RecipeReader::new(image.recipe()?).map_err(in_recipe)?;
-    let mut tar = TarReader::new(RecipeTar::new(recipe));
+    // What is in the store was within limits when it came.
+    let mut tar = TarReader::with_limits(RecipeTar::new(recipe), Limits::NONE);
     // Files that the whitelists leave out, with the name under which a hard link has kept them, if one has.
     let mut left_out: HashMap<RootfsPath, LeftOut> = HashMap::new();
     while let Some(entry) = tar.next_entry()? {

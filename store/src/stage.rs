@@ -47,7 +47,12 @@ impl Store {
         let file = File::create_new(&path).map_err(StoreError::io(&path))?;
         let mut recipe = RecipeWriter::new(BufWriter::new(file)).map_err(StoreError::io(&path))?;
         let ((manifest, json), id, tar_size) = with_tar(archive, |tar| {
-            read_entries(&mut TarReader::new(tar), &mut objects, &mut recipe, &path)
+            read_entries(
+                &mut TarReader::with_limits(tar, self.limits()),
+                &mut objects,
+                &mut recipe,
+                &path,
+            )
         })?;
         recipe
             .finish(&RecipeHead { id, tar_size })

@@ -30,7 +30,7 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use dhow_image::{ImageId, ImageIdPrefix, ImageManifest, Labels, Name};
+use dhow_image::{ImageId, ImageIdPrefix, ImageManifest, Labels, Limits, Name};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::{
@@ -46,6 +46,7 @@ pub(crate) const VERSION: &str = "1";
 pub struct Store {
     root: PathBuf,
     index: Mutex<Index>,
+    limits: Limits,
     _lock: Flock<File>,
 }
 
@@ -76,8 +77,20 @@ impl Store {
         Ok(Self {
             root,
             index: Mutex::new(index),
+            limits: Limits::default(),
             _lock: lock,
         })
+    }
+
+    /// The same store, which takes in images of other sizes than [`Limits::default`] permits.
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How large the images may be that are taken in.
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// The store's directory.

@@ -60,7 +60,8 @@ impl From<io::Error> for ArchiveError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::Truncated,
-            _ => Self::Io(error),
+            // A reader beneath may know better than that it failed.
+            _ => error.downcast().unwrap_or_else(Self::Io),
         }
     }
 }

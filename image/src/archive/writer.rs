@@ -18,17 +18,23 @@ const MAX_LARGE: u64 = 0o77_777_777_777;
 /// Writes the entries of an image into a tar.
 pub struct TarWriter<W> {
     tar: W,
+    root: &'static [u8],
 }
 
 impl<W: Write> TarWriter<W> {
-    /// Begins a tar.
+    /// Begins the tar of an image, whose files are beneath `rootfs`.
     pub fn new(tar: W) -> Self {
-        Self { tar }
+        Self { tar, root: b"rootfs" }
+    }
+
+    /// Begins a layer of OCI or Docker, in which nothing stands before the paths and the root is `./`.
+    pub(crate) fn of_layer(tar: W) -> Self {
+        Self { tar, root: b"" }
     }
 
     /// Writes an entry and its content, of which there must be exactly as much as the entry says.
     pub fn append(&mut self, entry: &Entry, content: impl Read) -> io::Result<()> {
-        let (header, records) = encode(entry);
+        let (header, records) = encode(entry, self.root);
         if !records.is_empty() {
             self.write_extension(&records)?;
         }
@@ -71,7 +77,7 @@ impl<W: Write> TarWriter<W> {
 }
 
 /// An entry as a header, and the PAX records for what the header cannot hold.
-fn encode(entry: &Entry) -> (Header, BTreeMap<Vec<u8>, Vec<u8>>) {
+fn encode(entry: &Entry, root: &[u8]) -> (Header, BTreeMap<Vec<u8>, Vec<u8>>) {
     let mut header = Header::new_ustar();
     let mut records = BTreeMap::new();
 
@@ -102,7 +108,7 @@ fn encode(entry: &Entry) -> (Header, BTreeMap<Vec<u8>, Vec<u8>>) {
 
     let mut name = match entry.kind {
         EntryKind::Manifest { .. } => b"manifest".to_vec(),
-        _ => in_rootfs(entry.path.as_bytes()),
+        _ => beneath(root, entry.path.as_bytes()),
     };
     if entry.kind == EntryKind::Directory {
         name.push(b'/');
@@ -113,7 +119,7 @@ fn encode(entry: &Entry) -> (Header, BTreeMap<Vec<u8>, Vec<u8>>) {
             set_text(&mut header.as_old_mut().linkname, &mut records, "linkpath", target);
         }
         EntryKind::HardLink { target } => {
-            let target = in_rootfs(target.as_bytes());
+            let target = beneath(root, target.as_bytes());
             set_text(&mut header.as_old_mut().linkname, &mut records, "linkpath", &target);
         }
         _ => {}
@@ -146,10 +152,12 @@ fn encode(entry: &Entry) -> (Header, BTreeMap<Vec<u8>, Vec<u8>>) {
     (header, records)
 }
 
-fn in_rootfs(path: &[u8]) -> Vec<u8> {
-    match path {
-        b"" => b"rootfs".to_vec(),
-        _ => [b"rootfs/", path].concat(),
+fn beneath(root: &[u8], path: &[u8]) -> Vec<u8> {
+    match (root, path) {
+        (b"", b"") => b".".to_vec(),
+        (b"", path) => path.to_vec(),
+        (root, b"") => root.to_vec(),
+        (root, path) => [root, b"/", path].concat(),
     }
 }
 
@@ -232,6 +240,32 @@ mod tests {
         assert_eq!(reader.next_entry().unwrap(), None);
         rebuilt.extend(reader.take_framing());
         assert_eq!(rebuilt, tar, "framing and contents together are the tar");
+    }
+
+    #[test]
+    fn a_layer_has_nothing_before_its_paths() {
+        let target = RootfsPath::new(b"a").unwrap();
+        let entries = [
+            entry("", EntryKind::Directory),
+            entry("a", EntryKind::File { size: 3 }),
+            entry("d/h", EntryKind::HardLink { target }),
+            entry("d", EntryKind::Directory),
+        ];
+        let mut writer = TarWriter::of_layer(Vec::new());
+        for entry in &entries {
+            let content = &b"abc"[..usize::try_from(entry.size()).unwrap()];
+            writer.append(entry, content).unwrap();
+        }
+        let tar = writer.finish().unwrap();
+        let mut archive = tar::Archive::new(tar.as_slice());
+        let names = |entry: std::io::Result<tar::Entry<'_, _>>| {
+            let entry = entry.unwrap();
+            let link = entry.link_name_bytes().unwrap_or_default().into_owned();
+            let both = [entry.path_bytes().into_owned(), link].join(&b' ');
+            String::from_utf8(both).unwrap()
+        };
+        let names: Vec<String> = archive.entries().unwrap().map(names).collect();
+        assert_eq!(names, ["./ ", "a ", "d/h a", "d/ "]);
     }
 
     #[test]

@@ -6,12 +6,12 @@ use super::{
     ConvertError, FoundImage, Images,
     config::{describe, original_manifest},
     container::Container,
-    layer::{Layer, LayerEntries},
+    layer::{Budget, Layer, LayerEntries},
     packing::{AppendError, Packed, Packer},
     plan::{OutputKind, Outputs, Plan, Position},
 };
 use crate::{
-    archive::{ArchiveError, Compression, EntryKind},
+    archive::{ArchiveError, Compression, EntryKind, Limits},
     image_id::ImageId,
     label::{Label, Labels},
     manifest::{Dependency, ImageManifest},
@@ -33,6 +33,8 @@ pub struct AciOptions {
     /// The time of the manifest's entry, in seconds since 1970 (reproducible-builds.org, `SOURCE_DATE_EPOCH`); 0
     /// where absent. Files keep theirs.
     pub source_date_epoch: Option<i64>,
+    /// What all layers together may have of names and of uncompressed bytes.
+    pub limits: Limits,
 }
 
 /// An ACI that was made.
@@ -68,8 +70,9 @@ pub fn squash(
 ) -> Result<Converted, ConvertError> {
     let (manifest, json, notes) = manifest_of(images, image, options)?;
     let mut plan = Plan::new();
+    let budget = Budget::new(options.limits.tar_size);
     for (layer, number) in image.layers.iter().zip(0..) {
-        apply(&images.container, layer, number, &mut plan)?;
+        apply(&images.container, layer, number, &mut plan, options.limits, &budget)?;
     }
     let packed = pack(&images.container, &image.layers, plan.all(), &json, options, out)?;
     Ok(converted(packed, manifest, notes))
@@ -98,8 +101,9 @@ pub fn keep_layers<W: Write>(
     let (top, notes) = (described.manifest, described.notes);
     let mut plan = Plan::new();
     let mut made: Vec<LayerAci> = Vec::new();
+    let budget = Budget::new(options.limits.tar_size);
     for (layer, number) in image.layers.iter().zip(0u32..) {
-        apply(&images.container, layer, number, &mut plan)?;
+        apply(&images.container, layer, number, &mut plan, options.limits, &budget)?;
         let is_top = made.len() + 1 == image.layers.len();
         let hex = layer_hex(layer);
         let mut manifest = if is_top {
@@ -206,11 +210,27 @@ fn whitelist(plan: &Plan, layer: &Layer) -> Result<Vec<String>, ConvertError> {
 }
 
 /// Reads a layer to its end, for its names alone.
-fn apply(container: &Container, layer: &Layer, number: u32, plan: &mut Plan) -> Result<(), ConvertError> {
-    let mut entries = layer.open(container)?;
+fn apply(
+    container: &Container,
+    layer: &Layer,
+    number: u32,
+    plan: &mut Plan,
+    limits: Limits,
+    budget: &Budget,
+) -> Result<(), ConvertError> {
+    let mut entries = layer.open(container, budget)?;
     plan.begin_layer(number);
     while let Some(entry) = entries.next_entry()? {
         plan.apply(&entry).map_err(|problem| entries.refuse(&entry, problem))?;
+        if plan.len() > limits.names {
+            return Err(ConvertError::Layer {
+                layer: layer.name(),
+                source: ArchiveError::TooLarge {
+                    what: "names",
+                    limit: limits.names as u64,
+                },
+            });
+        }
     }
     entries.finish()
 }
@@ -231,6 +251,7 @@ fn pack(
         options.source_date_epoch.unwrap_or(0),
     )?;
     let mut reading: Option<Reading> = None;
+    let budget = Budget::new(options.limits.tar_size);
     for output in outputs {
         let target = match output.what {
             OutputKind::Directory(entry) => {
@@ -251,7 +272,7 @@ fn pack(
                 Reading {
                     number,
                     next: 0,
-                    entries: layer.open(container)?,
+                    entries: layer.open(container, &budget)?,
                 }
             }
         };

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{ConvertError, MAX_DOCUMENT, tar::TarEntries};
+use super::{ConvertError, MAX_DOCUMENT, layer::Budget, tar::TarEntries};
 use crate::archive::{ArchiveError, Compression, Decompressor, EntryKind, RootfsPath};
 
 /// More files than any archive of images has; their names are held in memory.
@@ -50,8 +50,8 @@ impl Container {
     }
 
     /// The files in a tar. One that is compressed is decompressed into a temporary file first, for they are read in
-    /// the order in which they are needed.
-    pub(super) fn archive(path: &Path, expected: &'static str) -> Result<Self, ConvertError> {
+    /// the order in which they are needed; it may have `most` bytes.
+    pub(super) fn archive(path: &Path, expected: &'static str, most: u64) -> Result<Self, ConvertError> {
         let mut file = open(path)?;
         let in_tar = |error: ArchiveError| match error {
             ArchiveError::Io(source) => read_error(path)(source),
@@ -59,7 +59,8 @@ impl Container {
         };
         let decompressor = Decompressor::new(&file).map_err(in_tar)?;
         if decompressor.compression() != Compression::None {
-            file = decompressed(decompressor).map_err(read_error(path))?;
+            let bounded = Budget::new(most).bounding(decompressor);
+            file = decompressed(bounded).map_err(|error| in_tar(error.into()))?;
         } else {
             file.seek(SeekFrom::Start(0)).map_err(read_error(path))?;
         }

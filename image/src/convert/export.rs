@@ -20,10 +20,11 @@ use super::{
     digest::{Digest, DigestWriter},
     document::{ImageConfig, RootFs},
     packing::Watched,
-    tar::LayerWriter,
 };
 use crate::{
-    archive::{ArchiveError, Compression, Compressor, Decompressor, EntryKind, RootfsPath, TarReader},
+    archive::{
+        ArchiveError, Compression, Compressor, Decompressor, EntryKind, Limits, RootfsPath, TarReader, TarWriter,
+    },
     manifest::ImageManifest,
 };
 
@@ -36,6 +37,8 @@ pub struct ExportOptions {
     pub platform: OciPlatform,
     /// When it was created, in seconds since 1970, where its annotation does not say; 0 where this is absent too.
     pub source_date_epoch: Option<i64>,
+    /// What the ACI may have of names and of uncompressed bytes.
+    pub limits: Limits,
 }
 
 /// What was made.
@@ -54,7 +57,7 @@ pub struct Exported {
 ///
 /// The ACI's manifest travels with it word for word, so that the way back gives the same ACI.
 pub fn export(aci: &Path, destination: &ImageLocation, options: &ExportOptions) -> Result<Exported, ConvertError> {
-    let (manifest, json) = read_manifest(aci)?;
+    let (manifest, json) = read_manifest(aci, options.limits)?;
     let (mut config, notes) = config_of(&manifest, &options.platform);
     let epoch = options.source_date_epoch.unwrap_or(0);
     let created = config.created.get_or_insert_with(|| rfc3339(epoch)).clone();
@@ -88,7 +91,8 @@ pub fn export(aci: &Path, destination: &ImageLocation, options: &ExportOptions) 
         _ => directory_of(path),
     };
     make_directory(&directory)?;
-    let layer = pack_layer(aci, &manifest, &directory, options.compression.unwrap_or(default))?;
+    let compression = options.compression.unwrap_or(default);
+    let layer = pack_layer(aci, &manifest, &directory, compression, options.limits)?;
     let image = image(layer);
     let version = manifest.labels.get("version");
     let (digest, name) = match destination {
@@ -127,9 +131,9 @@ fn with_layer(mut config: ImageConfig, layer: &PackedLayer) -> ImageConfig {
 }
 
 /// Reads as far as the manifest, which says whether the rest is of any use.
-fn read_manifest(aci: &Path) -> Result<(ImageManifest, String), ConvertError> {
+fn read_manifest(aci: &Path, limits: Limits) -> Result<(ImageManifest, String), ConvertError> {
     let in_aci = |source| aci_error(aci, source);
-    let mut tar = open(aci)?;
+    let mut tar = open(aci, limits)?;
     while let Some(entry) = tar.next_entry().map_err(in_aci)? {
         tar.take_framing();
         if !matches!(entry.kind, EntryKind::Manifest { .. }) {
@@ -156,15 +160,16 @@ fn pack_layer(
     manifest: &ImageManifest,
     directory: &Path,
     compression: Compression,
+    limits: Limits,
 ) -> Result<PackedLayer, ConvertError> {
     let in_aci = |source| aci_error(aci, source);
     let in_directory = write_error(directory);
     let file = temporary(directory)?;
     let blob = DigestWriter::new(BufWriter::with_capacity(128 << 10, file));
     let compressor = Compressor::new(compression, blob).map_err(&in_directory)?;
-    let mut layer = LayerWriter::new(DigestWriter::new(compressor));
+    let mut layer = TarWriter::of_layer(DigestWriter::new(compressor));
     let mut whitelist = Whitelist::new(manifest);
-    let mut tar = open(aci)?;
+    let mut tar = open(aci, limits)?;
     while let Some(entry) = tar.next_entry().map_err(in_aci)? {
         tar.take_framing();
         if matches!(entry.kind, EntryKind::Manifest { .. }) {
@@ -228,11 +233,10 @@ impl Whitelist {
     }
 }
 
-fn open(aci: &Path) -> Result<TarReader<Decompressor<File>>, ConvertError> {
+fn open(aci: &Path, limits: Limits) -> Result<TarReader<Decompressor<File>>, ConvertError> {
     let file = File::open(aci).map_err(read_error(aci))?;
-    Ok(TarReader::new(
-        Decompressor::new(file).map_err(|source| aci_error(aci, source))?,
-    ))
+    let tar = Decompressor::new(file).map_err(|source| aci_error(aci, source))?;
+    Ok(TarReader::with_limits(tar, limits))
 }
 
 fn aci_error(aci: &Path, source: ArchiveError) -> ConvertError {
@@ -265,7 +269,7 @@ enum ArchiveFile {
 fn write_tar(path: &Path, epoch: i64, files: BTreeMap<String, ArchiveFile>) -> Result<(), ConvertError> {
     let in_file = write_error(path);
     let temporary = temporary(&directory_of(path))?;
-    let mut tar = LayerWriter::new(BufWriter::with_capacity(128 << 10, temporary));
+    let mut tar = TarWriter::of_layer(BufWriter::with_capacity(128 << 10, temporary));
     for (name, file) in files {
         let mut entry = crate::Entry {
             kind: EntryKind::Directory,

@@ -33,8 +33,8 @@ impl Layer {
             .map_or_else(|| self.file.clone(), |(digest, _)| digest.to_string())
     }
 
-    /// Begins to read it.
-    pub(super) fn open(&self, container: &Container) -> Result<LayerEntries, ConvertError> {
+    /// Begins to read it, of which there may be as much as is left of the budget.
+    pub(super) fn open(&self, container: &Container, budget: &Budget) -> Result<LayerEntries, ConvertError> {
         let (file, _) = container.open(&self.file)?;
         let (digest, size) = self
             .blob
@@ -46,12 +46,59 @@ impl Layer {
             layer: self.name(),
             source,
         })?;
+        let tar: Box<dyn Read> = Box::new(budget.bounding(tar));
         let tar = VerifiedReader::new(tar, self.diff_id.as_ref(), None);
         Ok(LayerEntries {
             name: self.name(),
             blob_end,
             tar: TarEntries::new(tar),
         })
+    }
+}
+
+/// How many bytes may still be unfolded. A layer can stand in an image a thousand times, so that its own size says
+/// little.
+#[derive(Clone)]
+pub(super) struct Budget {
+    limit: u64,
+    left: Rc<Cell<u64>>,
+}
+
+impl Budget {
+    pub(super) fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            left: Rc::new(Cell::new(limit)),
+        }
+    }
+
+    /// A reader that fails where the budget is spent: with an [`ArchiveError`] in its error.
+    pub(super) fn bounding<R: Read>(&self, inner: R) -> Bounded<R> {
+        Bounded {
+            inner,
+            budget: self.clone(),
+        }
+    }
+}
+
+/// See [`Budget::bounding`].
+pub(super) struct Bounded<R> {
+    inner: R,
+    budget: Budget,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        let Budget { limit, left } = &self.budget;
+        let rest = left.get().checked_sub(read as u64);
+        left.set(rest.ok_or_else(|| {
+            io::Error::other(ArchiveError::TooLarge {
+                what: "uncompressed bytes",
+                limit: *limit,
+            })
+        })?);
+        Ok(read)
     }
 }
 

@@ -17,8 +17,6 @@ const AUFS: &[u8] = b".wh..wh.";
 const MAX_SYMLINKS: usize = 40;
 /// Deeper than any path of 4096 bytes.
 const MAX_DEPTH: u32 = 2048;
-/// More than any honest image has; each takes memory.
-const MAX_NODES: usize = 1_500_000;
 
 const ROOT: NodeId = 0;
 const BENEATH_NO_DIRECTORY: &str = "lies beneath what is no directory";
@@ -156,6 +154,11 @@ impl Plan {
         self.hides_lower
     }
 
+    /// How many names it holds in memory, the root's included and those that are gone.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Lays the next entry of the current layer over what is there. The error is a problem of that entry.
     pub(super) fn apply(&mut self, entry: &Entry) -> Result<(), &'static str> {
         let here = Position {
@@ -166,9 +169,6 @@ impl Plan {
             .entry
             .checked_add(1)
             .ok_or("is the four thousand millionth of its layer")?;
-        if self.nodes.len() > MAX_NODES {
-            return Err("is one of over 1,500,000");
-        }
         let parts: Vec<&[u8]> = entry.path.parts().collect();
         let Some((name, parents)) = parts.split_last() else {
             self.declare(ROOT, here, entry);
@@ -368,7 +368,7 @@ impl Plan {
         if depth > MAX_DEPTH {
             return Err("lies more than 2048 directories deep");
         }
-        let id = NodeId::try_from(self.nodes.len()).map_err(|_| "is one of over 1,500,000")?;
+        let id = NodeId::try_from(self.nodes.len()).map_err(|_| "is one of four thousand millions")?;
         let place = self.place(parent, name).unwrap_or_else(|place| place);
         match &mut self.nodes[parent as usize].what {
             What::Directory { children, .. } => children.insert(place, id),

@@ -12,6 +12,7 @@ use super::{
     document::{Descriptor, ImageConfig},
     layer::Layer,
 };
+use crate::archive::Limits;
 
 /// The images in a layout or archive, those of them that were named.
 pub struct Images {
@@ -58,8 +59,9 @@ impl FoundImage {
 }
 
 impl Images {
-    /// Opens a layout or an archive, and finds the images that the location means.
-    pub fn open(location: &ImageLocation) -> Result<Self, ConvertError> {
+    /// Opens a layout or an archive, and finds the images that the location means. An archive that is compressed as a
+    /// whole may have as many bytes uncompressed as the limits say.
+    pub fn open(location: &ImageLocation, limits: Limits) -> Result<Self, ConvertError> {
         let (container, wanted) = match location {
             ImageLocation::Aci(path) => {
                 return Err(not_a(
@@ -69,8 +71,10 @@ impl Images {
                 ));
             }
             ImageLocation::OciLayout { path, tag } => (Container::directory(path)?, tag),
-            ImageLocation::OciArchive { path, tag } => (Container::archive(path, "OCI archive")?, tag),
-            ImageLocation::DockerArchive { path, name } => (Container::archive(path, "Docker archive")?, name),
+            ImageLocation::OciArchive { path, tag } => (Container::archive(path, "OCI archive", limits.tar_size)?, tag),
+            ImageLocation::DockerArchive { path, name } => {
+                (Container::archive(path, "Docker archive", limits.tar_size)?, name)
+            }
         };
         let is_docker = matches!(location, ImageLocation::DockerArchive { .. });
         let all = match is_docker {

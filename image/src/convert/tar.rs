@@ -4,10 +4,8 @@
 //! to a layer beneath, and `.wh.` names delete. So the rules are the caller's ([`super::plan`]); here is the format.
 
 mod reader;
-mod writer;
 
 pub(super) use reader::TarEntries;
-pub(super) use writer::LayerWriter;
 
 /// The size of a tar's blocks in bytes.
 const BLOCK: usize = 512;

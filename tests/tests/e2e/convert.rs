@@ -9,6 +9,7 @@ use std::{
 };
 
 use dhow_tests::{Outcome, World, debian, differences, tree};
+use serde_json::{Value, json};
 
 fn run(program: &str, arguments: &[&str]) -> String {
     Outcome::of(Command::new(program).args(arguments)).success()
@@ -153,9 +154,9 @@ fn assert_same(one: &BTreeMap<PathBuf, String>, other: &BTreeMap<PathBuf, String
 }
 
 /// What an image's configuration says of running it.
-fn run_config(image: &str) -> serde_json::Value {
+fn run_config(image: &str) -> Value {
     let config = run("skopeo", &["inspect", "--config", "--raw", image]);
-    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
     config["config"].clone()
 }
 
@@ -306,10 +307,98 @@ fn docker_archives_are_read_and_written() {
     assert_eq!(old, id, "as an archive from before Docker 1.10");
 }
 
+/// Makes of what skopeo saved what Docker 25 and later save: an OCI layout, in which a `manifest.json` names the same
+/// blobs.
+fn as_docker_saves_today(world: &World, saved: &str, new: &str) {
+    let (files, layout) = (world.path("saved-files"), world.path("saved-layout"));
+    fs::create_dir(&files).unwrap();
+    run("tar", &["-C", files.to_str().unwrap(), "-xf", &world.arg(saved)]);
+    let blobs = layout.join("blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    let put = |bytes: &[u8]| {
+        let file = layout.join("blob");
+        fs::write(&file, bytes).unwrap();
+        let hex = run("sha256sum", &[file.to_str().unwrap()])[..64].to_owned();
+        fs::rename(file, blobs.join(&hex)).unwrap();
+        (hex, bytes.len())
+    };
+    let json = |name: &str| serde_json::from_slice::<Value>(&fs::read(files.join(name)).unwrap()).unwrap();
+    let mut saved = json("manifest.json");
+    let descriptor = |kind: &str, (hex, size): &(String, usize)| json!({ "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": format!("sha256:{hex}"), "size": size });
+    let blob = |name: &mut Value| {
+        let stored = put(&fs::read(files.join(name.as_str().unwrap())).unwrap());
+        *name = format!("blobs/sha256/{}", stored.0).into();
+        stored
+    };
+    let config = descriptor("config.v1+json", &blob(&mut saved[0]["Config"]));
+    let layers = saved[0]["Layers"].as_array_mut().unwrap().iter_mut();
+    let layers: Vec<_> = layers.map(|layer| descriptor("layer.v1.tar", &blob(layer))).collect();
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers });
+    let mut manifest = descriptor("manifest.v1+json", &put(manifest.to_string().as_bytes()));
+    manifest["annotations"] = json!({
+        "io.containerd.image.name": saved[0]["RepoTags"][0], "org.opencontainers.image.ref.name": "1.0",
+    });
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let index = json!({ "schemaVersion": 2, "mediaType": kind, "manifests": [manifest] });
+    let write = |name: &str, value: &Value| fs::write(layout.join(name), value.to_string()).unwrap();
+    write("index.json", &index);
+    write("manifest.json", &saved);
+    write("oci-layout", &json!({ "imageLayoutVersion": "1.0.0" }));
+    let members = ["blobs", "index.json", "manifest.json", "oci-layout"];
+    let arguments = ["-C", layout.to_str().unwrap(), "-cf", &world.arg(new)];
+    run("tar", &[&arguments[..], &members].concat());
+}
+
+#[test]
+fn what_docker_saves_today_is_read_as_either_form() {
+    let world = World::new();
+    let expected = image_of_umoci(&world);
+    let layout = format!("oci:{}:1.0", world.arg("layout"));
+    let saved = format!("docker-archive:{}:example.com/team/app:1.0", world.arg("saved.tar"));
+    run("skopeo", &["--insecure-policy", "copy", "-q", &layout, &saved]);
+    as_docker_saves_today(&world, "saved.tar", "new.tar");
+    let id = world
+        .dhow(&["convert", "docker-archive:saved.tar", "saved.aci"])
+        .success();
+    let new = world.dhow(&["convert", "docker-archive:new.tar", "new.aci"]).success();
+    assert_eq!(new, id, "the same image in the newer shape");
+    let name = ["--name", "example.com/team/app"];
+    let arguments = ["convert", "oci-archive:new.tar:1.0", "oci.aci"];
+    world.dhow(&[&arguments[..], &name].concat()).success();
+    for (number, aci) in ["new.aci", "oci.aci"].iter().enumerate() {
+        let back = format!("back{number}");
+        world.dhow(&["convert", aci, &format!("oci:{back}:x")]).success();
+        let back = format!("{}:x", world.arg(&back));
+        assert_same(&expected, &unpacked(&world, &back, &format!("unpacked{number}")));
+    }
+}
+
+#[test]
+fn layers_that_others_compressed_with_zstd_are_read() {
+    let world = World::new();
+    let expected = image_of_umoci(&world);
+    let layout = format!("oci:{}:1.0", world.arg("layout"));
+    let copy = |arguments: &[&str]| run("skopeo", &[&["--insecure-policy", "copy", "-q"], arguments].concat());
+    // Layers that are compressed already stay as they are, so that they are decompressed on the way.
+    let plain = format!("dir:{}", world.arg("plain"));
+    copy(&["--dest-decompress", &layout, &plain]);
+    let zstd = format!("oci:{}:1.0", world.arg("zstd"));
+    copy(&["--dest-compress-format", "zstd", &plain, &zstd]);
+    let manifest = run("skopeo", &["inspect", "--raw", &zstd]);
+    assert_eq!(manifest.matches("layer.v1.tar+zstd").count(), 4, "{manifest}");
+    let name = ["--name", "example.com/app"];
+    let arguments = ["convert", "oci:zstd:1.0", "app.aci"];
+    world.dhow(&[&arguments[..], &name].concat()).success();
+    world.dhow(&["convert", "app.aci", "oci:back:x"]).success();
+    let back = format!("{}:x", world.arg("back"));
+    assert_same(&expected, &unpacked(&world, &back, "unpacked"));
+}
+
 #[test]
 fn kept_layers_are_rendered_as_the_image_was() {
     let world = World::new();
-    image_of_umoci(&world);
+    let whole = image_of_umoci(&world);
     let ids = world.dhow(&[
         "convert",
         "--layers",
@@ -327,6 +416,10 @@ fn kept_layers_are_rendered_as_the_image_was() {
         .map(|entry| entry.unwrap().path())
         .collect();
     files.sort();
+    world
+        .dhow(&["convert", "layers/image.aci", "oci:whole:x"])
+        .exited(1)
+        .says("once `dhow fetch layers/image.aci` has stored them");
     for (file, id) in files.iter().zip(&ids) {
         let said = world.dhow(&["validate", file.to_str().unwrap()]).success();
         assert!(said.contains(id), "{said}");
@@ -334,6 +427,10 @@ fn kept_layers_are_rendered_as_the_image_was() {
             .dhow(&["--insecure-options", "image", "fetch", file.to_str().unwrap()])
             .success();
     }
+    world.dhow(&["convert", "layers/image.aci", "oci:whole:x"]).success();
+    let image = format!("{}:x", world.arg("whole"));
+    assert_same(&whole, &unpacked(&world, &image, "rendered"));
+
     // What is left of the deleted, the replaced and the linked, seen from inside.
     let script = "cd /; busybox find data links opaque usr/lib -maxdepth 2 -name '[a-z]*' | busybox grep -v xxx | busybox sort; \
                   busybox stat -c %h links/two data/dropped; busybox cat data/dropped";

@@ -345,3 +345,61 @@ fn inspect_shows_sizes_dependencies_and_the_signature() {
         .success();
     assert_eq!(inspect()["signature"]["state"], "untrusted");
 }
+
+#[test]
+fn archives_are_read_within_limits_that_can_be_set() {
+    let world = World::new();
+    world
+        .image("example.com/app")
+        .version("1")
+        .shell("true")
+        .build("app.aci");
+    let few = ["--max-entries", "1"];
+    let small = ["--max-size", "1Ki"];
+    let commands: [&[&str]; 5] = [
+        &["validate", "app.aci"],
+        &["inspect", "app.aci"],
+        &["patch", "app.aci", "--label", "version=2", "-o", "new.aci"],
+        &["convert", "app.aci", "oci:layout:1"],
+        &["--insecure-options", "image", "fetch", "./app.aci"],
+    ];
+    for command in commands {
+        let within = |limit: &[&str]| world.dhow(&[command, limit].concat());
+        let told = |outcome: Outcome| {
+            let outcome = outcome.exited(4);
+            outcome.stdout + &outcome.stderr
+        };
+        let said = told(within(&few));
+        assert!(said.contains("over 1 names"), "{command:?}: {said}");
+        let said = told(within(&small));
+        assert!(said.contains("over 1024 bytes of tar"), "{command:?}: {said}");
+        within(&["--max-entries", "1000", "--max-size", "1Gi"]).success();
+    }
+    world
+        .dhow(&["convert", "oci:layout:1", "back.aci", "--max-entries", "1"])
+        .exited(4)
+        .says("over 1 names");
+    world
+        .dhow(&["convert", "oci:layout:1", "back.aci", "--max-size", "1k"])
+        .exited(4)
+        .says("over 1000 uncompressed");
+    world.dhow(&["validate", "app.aci", "--max-size", "much"]).exited(2);
+}
+
+#[test]
+fn a_patched_archive_is_readable_by_whom_it_was() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    world.image("example.com/app").version("1").build("app.aci");
+    let app = world.path("app.aci");
+    fs::set_permissions(&app, fs::Permissions::from_mode(0o640)).unwrap();
+    let patch = |output: &[&str]| {
+        let arguments = ["patch", "app.aci", "--label", "version=2"];
+        world.dhow(&[&arguments[..], output].concat()).success();
+    };
+    patch(&["--overwrite"]);
+    let mode = |name: &str| world.path(name).metadata().unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode("app.aci"), 0o640);
+    patch(&["-o", "new.aci"]);
+    assert_eq!(mode("new.aci"), 0o644);
+}

@@ -369,3 +369,60 @@ fn mtime(header: &Header) -> Option<(i64, u32)> {
     };
     Some((seconds, 0))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::archive::TarWriter;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let entry = |path: &str, kind| Entry {
+            kind,
+            path: RootfsPath::new(path.as_bytes()).unwrap(),
+            mode: 0o4755,
+            uid: 3_000_000,
+            gid: 7,
+            mtime: -2,
+            mtime_nanoseconds: 750_000_000,
+            xattrs: [
+                (b"security.capability".to_vec(), b"\x01\n=\0\xff".to_vec()),
+                (b"user.a=b%3D".to_vec(), b"c".to_vec()),
+            ]
+            .into(),
+        };
+        let long = "d/".repeat(100) + &"x".repeat(255);
+        let target = RootfsPath::new(long.as_bytes()).unwrap();
+        let entries = [
+            entry("", EntryKind::Directory),
+            entry(&long, EntryKind::File { size: 3 }),
+            entry("hard", EntryKind::HardLink { target }),
+            entry(
+                "soft",
+                EntryKind::Symlink {
+                    target: vec![b'y'; 4000],
+                },
+            ),
+            entry("null", EntryKind::CharDevice { major: 1, minor: 3 }),
+            entry("pipe", EntryKind::Fifo),
+        ];
+        let mut writer = TarWriter::of_layer(Vec::new());
+        for entry in &entries {
+            writer
+                .append(entry, &b"abc"[..usize::try_from(entry.size()).unwrap()])
+                .unwrap();
+        }
+        let tar = writer.finish().unwrap();
+        let mut reader = TarEntries::new(tar.as_slice());
+        for expected in &entries {
+            assert_eq!(&reader.next_entry().unwrap().unwrap(), expected);
+        }
+        assert_eq!(reader.next_entry().unwrap(), None);
+        let mut seeking = TarEntries::seeking(io::Cursor::new(&tar));
+        assert_eq!(
+            std::iter::from_fn(|| seeking.next_entry().unwrap()).count(),
+            entries.len()
+        );
+    }
+}
