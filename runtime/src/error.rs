@@ -143,7 +143,13 @@ impl PodError {
         match self {
             Self::ImageNotFound { .. } | Self::PodNotFound { .. } => ExitCode::from(3),
             Self::Store(StoreError::NotFound { .. } | StoreError::MissingDependency { .. }) => ExitCode::from(3),
-            Self::Store(StoreError::Damaged { .. } | StoreError::DamagedManifest { .. }) => ExitCode::from(4),
+            Self::Store(
+                StoreError::Damaged { .. }
+                | StoreError::DamagedManifest { .. }
+                | StoreError::WrongDependency { .. }
+                | StoreError::DependencyCycle { .. }
+                | StoreError::TooManyDependencies { .. },
+            ) => ExitCode::from(4),
             _ => ExitCode::from(1),
         }
     }

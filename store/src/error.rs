@@ -47,6 +47,12 @@ pub enum StoreError {
         /// The images that it fits.
         ids: Vec<ImageId>,
     },
+    /// A directory that was to be empty is not.
+    #[error("`{path}` is not empty")]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
     /// An image's file in the store is damaged.
     #[error("the store is damaged: `{path}` {problem}")]
     Damaged {
@@ -65,18 +71,38 @@ pub enum StoreError {
         source: ManifestError,
     },
     /// A dependency of an image is not in the store.
-    #[error("`{name}`, on which `{image}` depends, is not in the store")]
+    #[error("`{dependency}`, on which {} depends, is not in the store{but}", last_of(chain))]
     MissingDependency {
-        /// The image that depends.
-        image: Name,
-        /// What it depends on.
-        name: Name,
+        /// The names from the image that was asked for to the one that depends.
+        chain: Vec<Name>,
+        /// What it depends on: name, labels and ID.
+        dependency: String,
+        /// What is there in its place, if anything.
+        but: &'static str,
+    },
+    /// What is in the store is not what an image says that it depends on.
+    #[error("`{dependency}`, on which {} depends, does not fit: {problem}", last_of(chain))]
+    WrongDependency {
+        /// The names from the image that was asked for to the one that depends.
+        chain: Vec<Name>,
+        /// What it depends on: name, labels and ID.
+        dependency: String,
+        /// What does not fit.
+        problem: String,
     },
     /// Images depend on each other in a circle.
-    #[error("images depend on each other in a circle: {}", chain.iter().map(Name::as_str).collect::<Vec<_>>().join(" → "))]
+    #[error("images depend on each other in a circle: {}", arrows(chain))]
     DependencyCycle {
         /// The names along the circle.
         chain: Vec<Name>,
+    },
+    /// An image depends on more than any real one does.
+    #[error("the dependencies of `{image}` make {problem}")]
+    TooManyDependencies {
+        /// The image that was asked for.
+        image: Name,
+        /// What there is too much of.
+        problem: String,
     },
     /// An image holds what no file system here can.
     #[error("the root file system of `{id}` cannot be made")]
@@ -104,4 +130,17 @@ impl StoreError {
         let path = path.into();
         move |source| Self::Io { path, source }
     }
+}
+
+/// The last image of a chain, and how it was come to.
+fn last_of(chain: &[Name]) -> String {
+    let last = chain.last().map_or("", Name::as_str);
+    match chain.len() {
+        0 | 1 => format!("`{last}`"),
+        _ => format!("`{last}` ({})", arrows(chain)),
+    }
+}
+
+fn arrows(chain: &[Name]) -> String {
+    chain.iter().map(Name::as_str).collect::<Vec<_>>().join(" → ")
 }

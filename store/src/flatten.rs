@@ -35,11 +35,11 @@ impl Store {
         tar.append(&manifest_entry(size), manifest)?;
         let mut first_names: HashMap<NodeId, RootfsPath> = HashMap::new();
         for visit in tree.iter() {
-            let node = tree.node(visit.id);
+            let node = tree.node(visit.id).map_err(io::Error::other)?;
             let path = RootfsPath::new(&visit.path).expect("a tree's paths are those of an image");
             let mut content: Box<dyn Read> = Box::new(io::empty());
             let kind = match (first_names.get(&visit.id), node.kind()) {
-                (_, NodeKind::Directory(_)) => EntryKind::Directory,
+                (_, NodeKind::Directory) => EntryKind::Directory,
                 (Some(first), _) => EntryKind::HardLink { target: first.clone() },
                 (None, NodeKind::File(file)) => {
                     content = match file {
@@ -74,7 +74,9 @@ impl Store {
                 },
             };
             tar.append(&entry, content)?;
-            first_names.entry(visit.id).or_insert(path);
+            if tree.links(visit.id) > 1 && !tree.is_directory(visit.id) {
+                first_names.entry(visit.id).or_insert(path);
+            }
         }
         tar.finish()?.flush()
     }

@@ -10,8 +10,10 @@
 //! the network, and verifies no signature: whoever commits an image has verified it.
 
 mod checkout;
+mod diff;
 mod error;
 mod export;
+mod extract;
 mod flatten;
 mod image_dir;
 mod index;
@@ -23,7 +25,11 @@ mod rootfs;
 mod stage;
 mod store;
 pub mod tree;
+mod usage;
+mod verify;
+mod way;
 
+pub use diff::{Aspect, Change, ChangeKind, Diff};
 pub use error::StoreError;
 pub use export::Export;
 pub use index::{ImageRecord, Standing};
@@ -31,6 +37,9 @@ pub use object::ObjectId;
 pub use rootfs::Rootfs;
 pub use stage::StagedImage;
 pub use store::Store;
+pub use usage::{ImageUsage, Usage};
+pub use verify::Verification;
+pub use way::{Probe, Way};
 
 #[cfg(test)]
 mod tests;

@@ -7,11 +7,13 @@
 //! |---|---|---|
 //! | composefs | an EROFS image over `objects/` | root, Linux 6.16, a store on a disk file system |
 //! | stubs | a directory of stubs over `objects/` | Linux 6.16, `user.*` attributes |
-//! | checkout | a directory of copies | overlayfs |
+//! | checkout | a directory of copies (reflinks where the file system can) | overlayfs |
+//!
+//! [`Store::probe`] tells which, and why.
 
 use std::{
-    fmt, fs,
-    io::{self, BufWriter, Write},
+    fs,
+    io::{self, BufWriter},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::{PermissionsExt, chown},
@@ -27,11 +29,12 @@ use nix::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    checkout::{Contents, check_out},
+    checkout::{Before, Contents, check_out},
     error::StoreError,
     render::{Layer, layers, render},
     store::Store,
     tree::{Overlay, TreeError, Upper, attach, mount_erofs, write_erofs},
+    way::Way,
 };
 
 /// The rendered root file system of an image.
@@ -42,36 +45,10 @@ pub struct Rootfs {
     objects: PathBuf,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Composefs,
-    Stubs,
-    Checkout,
-}
-
 impl Store {
     /// Renders an image with its dependencies, unless that has been done before, in the first way that works here.
     pub fn rootfs(&self, id: &ImageId) -> Result<Rootfs, StoreError> {
-        let layers = layers(self, id)?;
-        for way in [Way::Composefs, Way::Stubs] {
-            if !way.could_work() {
-                continue;
-            }
-            let rootfs = self.rendered(id, &layers, way)?;
-            match rootfs.probe(&self.tmp_dir()) {
-                Ok(()) => return Ok(rootfs),
-                Err(problem) => tracing::debug!("no {way} here: {problem}"),
-            }
-        }
-        self.rendered(id, &layers, Way::Checkout)
-    }
-
-    /// Copies the root file system of an image, with those it depends on, into a directory, which must be empty.
-    ///
-    /// For an ordinary user, who may not give files away, all of them are that user's.
-    pub fn extract(&self, id: &ImageId, directory: &Path) -> Result<(), StoreError> {
-        let tree = render(self, &layers(self, id)?)?;
-        check_out(&tree, directory, &self.objects_dir(), Contents::Copied).map_err(StoreError::io(directory))
+        self.rendered(id, &layers(self, id)?, self.probe().way)
     }
 
     /// The tree of these layers, made if it is not there yet.
@@ -91,7 +68,11 @@ impl Store {
                     id: *id,
                     source: Box::new(error),
                 })?;
-                file.flush().map_err(StoreError::io(&staged))?;
+                let written = file.into_inner().map_err(io::IntoInnerError::into_error);
+                // A tree that a power cut left with its name and without its bytes would be taken for whole.
+                written
+                    .and_then(|file| file.sync_data())
+                    .map_err(StoreError::io(&staged))?;
             } else {
                 let contents = if way == Way::Stubs {
                     Contents::Stubs
@@ -99,10 +80,10 @@ impl Store {
                     Contents::Copied
                 };
                 fs::create_dir(&staged).map_err(StoreError::io(&staged))?;
-                check_out(&tree, &staged, &self.objects_dir(), contents).map_err(StoreError::io(&staged))?;
+                check_out(&tree, &staged, &self.objects_dir(), contents, Before::Empty)
+                    .map_err(StoreError::io(&staged))?;
+                self.sync()?;
             }
-            // A tree that a power cut left with its name and without its bytes would be taken for whole.
-            self.sync()?;
             match fs::rename(&staged, &place) {
                 // Another process was faster; its tree is the same.
                 Err(_) if place.exists() => {}
@@ -117,24 +98,33 @@ impl Store {
     }
 }
 
-/// Trees are named by what made them.
+/// Trees are named by what made them: the images in their order, each with those whose whitelists it had to pass.
 fn tree_name(id: &ImageId, layers: &[Layer], way: Way) -> String {
-    let suffix = match way {
-        Way::Composefs => "erofs",
-        Way::Stubs => "stubs",
-        Way::Checkout => "checkout",
-    };
+    let suffix = way.as_str();
     if layers.len() == 1 {
         return format!("{id}.{suffix}");
     }
     let mut hasher = Sha256::new();
     for layer in layers {
+        let whitelisted_by = layer.whitelisted_by();
         hasher.update(layer.id.as_bytes());
+        hasher.update((whitelisted_by.len() as u64).to_le_bytes());
+        whitelisted_by.for_each(|id| hasher.update(id.as_bytes()));
     }
     format!("rendered-{}.{suffix}", hex::encode(hasher.finalize()))
 }
 
 impl Rootfs {
+    /// In which way it is made.
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// Its tree: an EROFS image or a directory, by [`Self::way`].
+    pub fn path(&self) -> &Path {
+        &self.tree
+    }
+
     /// In which way it is made, for people.
     pub fn describe(&self) -> String {
         self.way.to_string()
@@ -189,35 +179,6 @@ impl Rootfs {
         }
         .mount()
     }
-
-    /// Tries the mount, attached nowhere. Where only a user namespace could do it, the kernel's version must do.
-    fn probe(&self, tmp: &Path) -> Result<(), String> {
-        match self.way {
-            Way::Composefs => self.overlay(None).map(drop).map_err(|error| error.to_string()),
-            Way::Stubs => {
-                let file = tempfile::NamedTempFile::new_in(tmp).map_err(|error| error.to_string())?;
-                xattr::set(file.path(), "user.overlay.metacopy", b"").map_err(|error| error.to_string())
-            }
-            Way::Checkout => Ok(()),
-        }
-    }
-}
-
-impl Way {
-    fn could_work(self) -> bool {
-        let is_new_enough = kernel_version().is_some_and(|version| version >= (6, 16));
-        match self {
-            Self::Composefs => is_new_enough && geteuid().is_root(),
-            Self::Stubs => is_new_enough,
-            Self::Checkout => true,
-        }
-    }
-}
-
-fn kernel_version() -> Option<(u32, u32)> {
-    let uname = nix::sys::utsname::uname().ok()?;
-    let mut parts = uname.release().to_str()?.split(['.', '-']);
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 /// Gives an upper directory the owner and mode of the root below it: what overlayfs shows of the root is the upper's.
@@ -256,16 +217,6 @@ fn bind_read_only(source: &Path, target: &Path) -> io::Result<()> {
         none,
     )?;
     Ok(())
-}
-
-impl fmt::Display for Way {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Composefs => "composefs (EROFS over the store's objects)",
-            Self::Stubs => "stubs over the store's objects",
-            Self::Checkout => "a checkout under overlayfs",
-        })
-    }
 }
 
 /// The root file system of an image in each of the ways, for the tests that compare them.

@@ -27,7 +27,7 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, OnceLock},
 };
 
 use dhow_image::{ImageId, ImageIdPrefix, ImageManifest, Labels, Limits, Name};
@@ -37,6 +37,7 @@ use crate::{
     error::StoreError,
     image_dir::ImageDir,
     index::{ImageRecord, Index, Standing, image_ids},
+    way::Probe,
 };
 
 /// The version of the layout.
@@ -47,6 +48,7 @@ pub struct Store {
     root: PathBuf,
     index: Mutex<Index>,
     limits: Limits,
+    pub(crate) probed: OnceLock<Probe>,
     _lock: Flock<File>,
 }
 
@@ -78,6 +80,7 @@ impl Store {
             root,
             index: Mutex::new(index),
             limits: Limits::default(),
+            probed: OnceLock::new(),
             _lock: lock,
         })
     }

@@ -85,7 +85,14 @@ fn rendered(world: &World, id: &ImageId) -> BTreeMap<String, Vec<u8>> {
     let tree = crate::render::render(&world.store, &layers).unwrap();
     let directory = TempDir::new().unwrap();
     let objects = world.store.objects_dir();
-    crate::checkout::check_out(&tree, directory.path(), &objects, crate::checkout::Contents::Copied).unwrap();
+    crate::checkout::check_out(
+        &tree,
+        directory.path(),
+        &objects,
+        crate::checkout::Contents::Copied,
+        crate::checkout::Before::Empty,
+    )
+    .unwrap();
     let mut files = BTreeMap::new();
     for visit in tree.iter() {
         let path = String::from_utf8(visit.path).unwrap();

@@ -16,8 +16,11 @@
 //! write them chooses what a file contains, so a [`Tree`] refuses every attribute in overlayfs's namespaces, and
 //! overlayfs's marks of deletion with them: only the writer adds them.
 
+mod blobs;
+mod children;
 mod erofs;
 mod error;
+mod lookup;
 mod model;
 mod mount;
 mod node;
@@ -26,9 +29,10 @@ mod path;
 mod tests;
 mod walk;
 
+pub use children::Children;
 pub use erofs::write_erofs;
 pub use error::TreeError;
 pub use model::{NodeId, Tree};
 pub use mount::{Overlay, Upper, attach, mount_erofs};
-pub use node::{Content, Entries, Metadata, Node, NodeKind, is_supported_xattr};
+pub use node::{Content, Metadata, Node, NodeKind, is_supported_xattr};
 pub use walk::{Visit, Walk};

@@ -32,6 +32,7 @@ pub struct TarReader<R> {
     has_rootfs: bool,
     has_top: bool,
     is_lost: bool,
+    is_known: bool,
 }
 
 impl<R: Read> TarReader<R> {
@@ -55,7 +56,23 @@ impl<R: Read> TarReader<R> {
             has_rootfs: false,
             has_top: false,
             is_lost: false,
+            is_known: false,
         }
+    }
+
+    /// Reads a tar that was read whole before. Names and hard links are not checked again, so that memory does not grow
+    /// with them.
+    pub fn of_known(tar: R) -> Self {
+        Self {
+            is_known: true,
+            ..Self::with_limits(tar, Limits::NONE)
+        }
+    }
+
+    /// Tells the reader that the rest of the current entry's content is not in what it reads from.
+    pub fn leave_out_content(&mut self) {
+        self.offset += self.content_left;
+        self.content_left = 0;
     }
 
     /// The next entry, or `None` after the last, when the tar has been read to its end and was whole.
@@ -400,6 +417,10 @@ impl<R: Read> TarReader<R> {
                     true => Err("is over 4 MiB"),
                     false => Ok(()),
                 };
+            }
+            _ if self.is_known => {
+                self.has_rootfs = true;
+                return Ok(());
             }
             EntryKind::HardLink { target } if self.names.get(target) != Some(Seen::NoDirectory) => {
                 return Err("is a hard link to what is no file before it");

@@ -19,6 +19,11 @@ impl<R: BufRead> RecipeTar<R> {
         }
     }
 
+    /// Leaves out the zeros of the object that was asked for last.
+    pub(crate) fn leave_out_object(&mut self) {
+        self.zeros = 0;
+    }
+
     /// The object that begins here and its size, or `None` where the next bytes stand in the recipe itself. An object
     /// can be read over only after it was asked for: none may stand where no content begins.
     pub(crate) fn object(&mut self) -> io::Result<Option<(ObjectId, u64)>> {

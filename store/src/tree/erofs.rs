@@ -33,6 +33,5 @@ const BLOCK: u64 = 4096;
 ///
 /// `out` need not seek; it is flushed but not synced.
 pub fn write_erofs<W: Write>(tree: &Tree, out: W) -> Result<u64, TreeError> {
-    let plan = Plan::new(tree)?;
-    plan.write(out).map_err(|source| TreeError::Write { source })
+    Plan::new(tree)?.write(out)
 }

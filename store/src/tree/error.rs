@@ -71,6 +71,14 @@ pub enum TreeError {
         reason: &'static str,
     },
 
+    /// A tree that is too large for memory is kept in a temporary file, and could not be.
+    #[error("could not keep the tree in a temporary file")]
+    Temporary {
+        /// What the file system said.
+        #[source]
+        source: io::Error,
+    },
+
     /// The image could not be written out.
     #[error("could not write the EROFS image")]
     Write {

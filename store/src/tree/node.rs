@@ -1,7 +1,6 @@
-use std::collections::{BTreeMap, btree_map};
+use std::collections::BTreeMap;
 
 use super::error::TreeError;
-use super::model::NodeId;
 use super::path::{PATH_MAX, shown};
 use crate::ObjectId;
 
@@ -39,8 +38,8 @@ impl Metadata {
 /// What a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeKind {
-    /// A directory and its entries. It is always inserted empty: see [`NodeKind::directory`].
-    Directory(Entries),
+    /// A directory. [`Tree::children`](super::Tree::children) tells what is in it.
+    Directory,
     /// A regular file.
     File(Content),
     /// A symbolic link and its target, which is never followed here.
@@ -63,13 +62,6 @@ pub enum NodeKind {
     Fifo,
     /// A Unix socket's name.
     Socket,
-}
-
-impl NodeKind {
-    /// An empty directory.
-    pub fn directory() -> Self {
-        Self::Directory(Entries::default())
-    }
 }
 
 /// Where the bytes of a regular file are.
@@ -96,38 +88,11 @@ impl Content {
     }
 }
 
-/// The entries of a directory, sorted by the bytes of their names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Entries(pub(super) BTreeMap<Vec<u8>, NodeId>);
-
-impl Entries {
-    /// The node of that name.
-    pub fn get(&self, name: &[u8]) -> Option<NodeId> {
-        self.0.get(name).copied()
-    }
-
-    /// All names with their nodes, in order.
-    pub fn iter(&self) -> btree_map::Iter<'_, Vec<u8>, NodeId> {
-        self.0.iter()
-    }
-
-    /// How many entries there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
 /// A file of a tree. Several names can share one: hard links.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     pub(super) metadata: Metadata,
     pub(super) kind: NodeKind,
-    pub(super) names: u32,
 }
 
 impl Node {

@@ -1,7 +1,5 @@
-use std::collections::btree_map;
-
+use super::children::Children;
 use super::model::{NodeId, Tree};
-use super::node::NodeKind;
 
 /// One name of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +22,7 @@ pub struct Walk<'tree> {
 
 struct OpenDirectory<'tree> {
     id: NodeId,
-    entries: btree_map::Iter<'tree, Vec<u8>, NodeId>,
+    entries: Children<'tree>,
     path_length: usize,
 }
 
@@ -39,10 +37,10 @@ impl<'tree> Walk<'tree> {
     }
 
     fn enter(&mut self, id: NodeId) {
-        if let NodeKind::Directory(entries) = self.tree.node(id).kind() {
+        if self.tree.is_directory(id) {
             self.open.push(OpenDirectory {
                 id,
-                entries: entries.iter(),
+                entries: self.tree.children(id),
                 path_length: self.path.len(),
             });
         }
@@ -73,10 +71,10 @@ impl Iterator for Walk<'_> {
                 self.path.push(b'/');
             }
             self.path.extend_from_slice(name);
-            self.enter(*id);
+            self.enter(id);
             return Some(Visit {
                 path: self.path.clone(),
-                id: *id,
+                id,
                 parent,
             });
         }

@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::ObjectId;
@@ -22,33 +21,46 @@ const PREFIXES: [(&[u8], u8); 5] = [
     (b"security.", 6),
 ];
 
+/// How much is remembered of attributes, in bytes, to find those that several files share. What is first met after that
+/// is not shared.
+const REMEMBERED: usize = 1 << 20;
+
 /// An extended attribute, its name split as the format has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Attribute<'tree> {
+pub(super) struct Attribute {
     prefix: u8,
-    suffix: &'tree [u8],
-    value: Cow<'tree, [u8]>,
+    suffix: Vec<u8>,
+    value: Vec<u8>,
 }
 
-impl<'tree> Attribute<'tree> {
-    fn new(name: &'tree [u8], value: Cow<'tree, [u8]>) -> Self {
+impl Attribute {
+    fn new(name: &[u8], value: Vec<u8>) -> Self {
         let (suffix, prefix) = PREFIXES
             .iter()
             .find_map(|(text, number)| Some((name.strip_prefix(*text)?, *number)))
             .expect("a tree refuses attributes without a known prefix");
-        Self { prefix, suffix, value }
+        Self {
+            prefix,
+            suffix: suffix.to_vec(),
+            value,
+        }
     }
 
     /// All attributes of a file: its own, and for an object those that lead overlayfs to it.
-    pub(super) fn all_of(node: &'tree Node) -> Vec<Self> {
+    fn all_of(node: &Node) -> Vec<Self> {
         let own = node.metadata().xattrs.iter();
-        let mut all: Vec<_> = own.map(|(name, value)| Self::new(name, Cow::Borrowed(value))).collect();
+        let mut all: Vec<_> = own.map(|(name, value)| Self::new(name, value.clone())).collect();
         // An empty file needs no object.
         if let NodeKind::File(Content::Object { id, size: 1.. }) = node.kind() {
-            all.push(Self::new(b"user.overlay.metacopy", Cow::Borrowed(&[])));
-            all.push(Self::new(b"user.overlay.redirect", Cow::Owned(redirect(id))));
+            all.push(Self::new(b"user.overlay.metacopy", Vec::new()));
+            all.push(Self::new(b"user.overlay.redirect", redirect(id)));
         }
         all
+    }
+
+    /// Nearly every file has a redirect of its own, so that it is not worth a look whether another has the same.
+    fn is_redirect(&self) -> bool {
+        self.suffix == b"overlay.redirect"
     }
 
     fn encode_into(&self, bytes: &mut Vec<u8>) {
@@ -56,7 +68,7 @@ impl<'tree> Attribute<'tree> {
         let value_size = u16::try_from(self.value.len()).expect("a tree refuses values longer than 65535 bytes");
         bytes.extend_from_slice(&[name_length, self.prefix]);
         bytes.extend_from_slice(&value_size.to_le_bytes());
-        bytes.extend_from_slice(self.suffix);
+        bytes.extend_from_slice(&self.suffix);
         bytes.extend_from_slice(&self.value);
         bytes.resize(bytes.len().next_multiple_of(4), 0);
     }
@@ -64,39 +76,68 @@ impl<'tree> Attribute<'tree> {
 
 /// An object's place in the data-only layer, as an absolute path: `/ab/cdef…`.
 fn redirect(id: &ObjectId) -> Vec<u8> {
-    format!("/{}", id.relative_path()).into_bytes()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut path = Vec::with_capacity(66);
+    path.push(b'/');
+    for (at, byte) in id.as_bytes().iter().enumerate() {
+        path.push(DIGITS[usize::from(byte >> 4)]);
+        path.push(DIGITS[usize::from(byte & 15)]);
+        if at == 0 {
+            path.push(b'/');
+        }
+    }
+    path
 }
 
-/// The attributes that several inodes have, each stored once. In most trees that is `user.overlay.metacopy`, and the
-/// redirects of equal files.
-pub(super) struct SharedAttributes<'tree> {
-    numbers: BTreeMap<Attribute<'tree>, u32>,
+/// The attributes that several inodes have, each stored once: in most trees that is `user.overlay.metacopy`.
+pub(super) struct SharedAttributes {
+    numbers: BTreeMap<Attribute, u32>,
     /// The area as it is on disk.
     pub(super) bytes: Vec<u8>,
 }
 
-impl<'tree> SharedAttributes<'tree> {
-    /// Finds what `nodes` (each file once) share; the area will be at `position` in the image. An attribute's number is
-    /// its position in units of 4 bytes.
-    pub(super) fn new(nodes: impl Iterator<Item = &'tree Node>, position: u64) -> Self {
-        let mut uses: BTreeMap<Attribute<'tree>, u32> = BTreeMap::new();
-        for attribute in nodes.flat_map(Attribute::all_of) {
-            *uses.entry(attribute).or_default() += 1;
+/// Counts who has which attribute.
+#[derive(Default)]
+pub(super) struct AttributeUses {
+    uses: BTreeMap<Attribute, u32>,
+    remembered: usize,
+}
+
+impl AttributeUses {
+    /// Notes the attributes of one more file.
+    pub(super) fn add(&mut self, node: &Node) {
+        for attribute in Attribute::all_of(node).into_iter().filter(|it| !it.is_redirect()) {
+            let size = attribute.suffix.len() + attribute.value.len() + 100;
+            match self.uses.get_mut(&attribute) {
+                Some(uses) => *uses += 1,
+                None if self.remembered + size > REMEMBERED => {}
+                None => {
+                    self.remembered += size;
+                    self.uses.insert(attribute, 1);
+                }
+            }
         }
+    }
+
+    /// What is shared; the area will be at `position` in the image. An attribute's number is its position in units of 4
+    /// bytes.
+    pub(super) fn shared(self, position: u64) -> SharedAttributes {
         let mut bytes = Vec::new();
         let mut numbers = BTreeMap::new();
-        for (attribute, _) in uses.into_iter().filter(|(_, uses)| *uses > 1) {
+        for (attribute, _) in self.uses.into_iter().filter(|(_, uses)| *uses > 1) {
             let number = (position + bytes.len() as u64) / 4;
-            let number = u32::try_from(number).expect("attributes held in memory are below 16 GiB");
+            let number = u32::try_from(number).expect("what is remembered is far below 16 GiB");
             attribute.encode_into(&mut bytes);
             numbers.insert(attribute, number);
         }
-        Self { numbers, bytes }
+        SharedAttributes { numbers, bytes }
     }
+}
 
+impl SharedAttributes {
     /// The attributes of one file as they follow its inode: nothing, or a header, the numbers of shared ones, and the
     /// others whole.
-    pub(super) fn encode(&self, path: &[u8], node: &'tree Node) -> Result<Vec<u8>, TreeError> {
+    pub(super) fn encode(&self, path: &[u8], node: &Node) -> Result<Vec<u8>, TreeError> {
         let attributes = Attribute::all_of(node);
         if attributes.is_empty() {
             return Ok(Vec::new());

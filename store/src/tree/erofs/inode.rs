@@ -95,7 +95,7 @@ fn type_bits(kind: &NodeKind) -> u16 {
     match kind {
         NodeKind::Fifo => 0o010_000,
         NodeKind::CharDevice { .. } => 0o020_000,
-        NodeKind::Directory(_) => 0o040_000,
+        NodeKind::Directory => 0o040_000,
         NodeKind::BlockDevice { .. } => 0o060_000,
         NodeKind::File(_) => 0o100_000,
         NodeKind::Symlink(_) => 0o120_000,

@@ -1,24 +1,36 @@
-use std::borrow::Cow;
 use std::io::{self, Write};
+use std::iter::Peekable;
 
-use super::attribute::SharedAttributes;
-use super::dirent::{Dirent, directory_size, encode_directory, file_type};
+use super::attribute::{AttributeUses, SharedAttributes};
+use super::dirent::{Dirent, directory_size, for_each_block};
 use super::inode::{self, Data, Header, SLOT, encode_device};
 use super::superblock::{self, Superblock};
 use super::{BLOCK, Tree};
+use crate::tree::children::Children;
 use crate::tree::error::TreeError;
 use crate::tree::model::NodeId;
-use crate::tree::node::{Content, Entries, NodeKind};
+use crate::tree::node::{Content, Node, NodeKind};
 
 /// Where everything goes. Directories refer to inodes by their place, so all places are known before the first byte is
-/// written; then the image is written from front to back.
+/// written; then the image is written from front to back. Of each inode only its number is kept: the rest is planned
+/// anew when it is written, and comes out the same.
 pub(super) struct Plan<'tree> {
     tree: &'tree Tree,
-    shared: SharedAttributes<'tree>,
-    inodes: Vec<PlannedInode>,
-    /// Inode numbers by [`NodeId::index`].
-    numbers: Vec<u64>,
+    shared: SharedAttributes,
+    /// Inode numbers by [`NodeId::index`]; 0 is none.
+    numbers: Vec<u32>,
+    inodes: u32,
+    has_holes: bool,
+    /// The files and directories whose contents have whole blocks, in the order of these.
+    with_blocks: Vec<WithBlocks>,
     meta_block: u32,
+    data_block: u32,
+    blocks: u32,
+}
+
+struct WithBlocks {
+    id: NodeId,
+    parent: NodeId,
     blocks: u32,
 }
 
@@ -26,6 +38,7 @@ struct PlannedInode {
     id: NodeId,
     /// The directory it was first found in: for a directory, the one that `..` means.
     parent: NodeId,
+    node: Node,
     position: u64,
     size: u64,
     data: Data,
@@ -34,148 +47,235 @@ struct PlannedInode {
 
 impl<'tree> Plan<'tree> {
     pub(super) fn new(tree: &'tree Tree) -> Result<Self, TreeError> {
-        // A hard link is an inode under its first name only.
+        let mut uses = AttributeUses::default();
         let mut seen = vec![false; tree.capacity()];
-        let visits: Vec<_> = tree
-            .iter()
-            .filter(|visit| !std::mem::replace(&mut seen[visit.id.index()], true))
-            .collect();
-        let nodes = visits.iter().map(|visit| tree.node(visit.id));
-        let shared_position = superblock::OFFSET + superblock::SIZE;
-        let shared = SharedAttributes::new(nodes, shared_position);
-
-        let meta_block = block_after(shared_position + shared.bytes.len() as u64);
-        let meta_position = u64::from(meta_block) * BLOCK;
-        let mut end = meta_position + SLOT;
-        let mut numbers = vec![0; tree.capacity()];
-        let mut inodes = Vec::with_capacity(visits.len());
-        for visit in visits {
-            let kind = tree.node(visit.id).kind();
-            let attributes = shared.encode(&visit.path, tree.node(visit.id))?;
-            let size = content_size(kind);
-            let head = inode::SIZE + attributes.len() as u64;
-            let (position, data) = place(end, head, kind, size);
-            end = position + head + bytes_behind(data);
-            numbers[visit.id.index()] = (position - meta_position) / SLOT;
-            inodes.push(PlannedInode {
-                id: visit.id,
-                parent: visit.parent,
-                position,
-                size,
-                data,
-                attributes,
-            });
-        }
-        let blocks = assign_blocks(&mut inodes, block_after(end));
-        Ok(Self {
-            tree,
-            shared,
-            inodes,
-            numbers,
-            meta_block,
-            blocks,
-        })
-    }
-
-    pub(super) fn write(&self, out: impl Write) -> io::Result<u64> {
-        let mut out = Positioned { out, position: 0 };
-        out.pad_to(superblock::OFFSET)?;
-        out.write(&self.superblock().encode())?;
-        out.write(&self.shared.bytes)?;
-        for (number, planned) in (1..).zip(&self.inodes) {
-            out.pad_to(planned.position)?;
-            out.write(&self.header(number, planned).encode())?;
-            out.write(&planned.attributes)?;
-            match planned.data {
-                Data::Flat { blocks, tail: 1.., .. } => {
-                    let content = self.content(planned);
-                    out.write(&content[blocks as usize * BLOCK as usize..])?;
-                }
-                // A hole is the address −1.
-                Data::Holes { chunks, .. } => out.write(&vec![0xff; 4 * chunks as usize])?,
-                Data::Flat { .. } | Data::Special { .. } => {}
+        for visit in tree.iter() {
+            if !std::mem::replace(&mut seen[visit.id.index()], true) {
+                uses.add(&tree.node(visit.id)?);
             }
         }
-        out.pad_to_block()?;
-        for planned in &self.inodes {
+        drop(seen);
+        let shared_position = superblock::OFFSET + superblock::SIZE;
+        let shared = uses.shared(shared_position);
+        let meta_block = block_after(shared_position + shared.bytes.len() as u64);
+        let mut plan = Self {
+            tree,
+            shared,
+            numbers: vec![0; tree.capacity()],
+            inodes: 0,
+            has_holes: false,
+            with_blocks: Vec::new(),
+            meta_block,
+            data_block: 0,
+            blocks: 0,
+        };
+        let (mut numbers, mut with_blocks) = (std::mem::take(&mut plan.numbers), Vec::new());
+        let (mut has_holes, mut inodes) = (false, 0);
+        let meta_position = u64::from(meta_block) * BLOCK;
+        let (end, blocks) = plan.for_each_inode(0, |planned| {
+            let number = (planned.position - meta_position) / SLOT;
+            numbers[planned.id.index()] = u32::try_from(number).map_err(|_| too_large())?;
+            has_holes |= matches!(planned.data, Data::Holes { .. });
             if let Data::Flat {
                 blocks: blocks @ 1.., ..
             } = planned.data
             {
-                let content = self.content(planned);
-                let whole = content.len().min(blocks as usize * BLOCK as usize);
-                out.write(&content[..whole])?;
-                out.pad_to_block()?;
+                with_blocks.push(WithBlocks {
+                    id: planned.id,
+                    parent: planned.parent,
+                    blocks,
+                });
             }
+            inodes += 1;
+            Ok(())
+        })?;
+        (plan.numbers, plan.with_blocks) = (numbers, with_blocks);
+        (plan.has_holes, plan.inodes) = (has_holes, inodes);
+        plan.data_block = block_after(end);
+        plan.blocks = plan.data_block.checked_add(blocks).ok_or_else(too_large)?;
+        Ok(plan)
+    }
+
+    /// Plans every inode in its turn; gives the end of the last, and the block after all that their contents take from
+    /// `first_block` on.
+    fn for_each_inode(
+        &self,
+        first_block: u32,
+        mut each: impl FnMut(PlannedInode) -> Result<(), TreeError>,
+    ) -> Result<(u64, u32), TreeError> {
+        let mut end = u64::from(self.meta_block) * BLOCK + SLOT;
+        let mut next_block = first_block;
+        // A hard link is an inode under its first name only.
+        let mut seen = vec![false; self.tree.capacity()];
+        for visit in self.tree.iter() {
+            if std::mem::replace(&mut seen[visit.id.index()], true) {
+                continue;
+            }
+            let node = self.tree.node(visit.id)?;
+            let attributes = self.shared.encode(&visit.path, &node)?;
+            let size = self.content_size(visit.id, node.kind());
+            let head = inode::SIZE + attributes.len() as u64;
+            let (position, mut data) = place(end, head, node.kind(), size);
+            end = position + head + bytes_behind(data);
+            if let Data::Flat {
+                first_block,
+                blocks: blocks @ 1..,
+                ..
+            } = &mut data
+            {
+                *first_block = next_block;
+                next_block = next_block.checked_add(*blocks).ok_or_else(too_large)?;
+            }
+            each(PlannedInode {
+                id: visit.id,
+                parent: visit.parent,
+                node,
+                position,
+                size,
+                data,
+                attributes,
+            })?;
         }
-        out.out.flush()?;
+        Ok((end, next_block))
+    }
+
+    pub(super) fn write(&self, out: impl Write) -> Result<u64, TreeError> {
+        let mut out = Positioned { out, position: 0 };
+        let mut start = || {
+            out.pad_to(superblock::OFFSET)?;
+            out.write(&self.superblock().encode())?;
+            out.write(&self.shared.bytes)
+        };
+        start().map_err(in_writing)?;
+        let mut number = 0;
+        self.for_each_inode(self.data_block, |planned| {
+            number += 1;
+            self.write_inode(&mut out, number, &planned).map_err(in_writing)
+        })?;
+        out.pad_to_block().map_err(in_writing)?;
+        for with_blocks in &self.with_blocks {
+            let node = self.tree.node(with_blocks.id)?;
+            self.write_blocks(&mut out, with_blocks, node.kind())
+                .map_err(in_writing)?;
+        }
+        out.out.flush().map_err(in_writing)?;
         Ok(out.position)
     }
 
     fn superblock(&self) -> Superblock {
         let root = self.numbers[Tree::ROOT.index()];
-        let is_holes = |planned: &PlannedInode| matches!(planned.data, Data::Holes { .. });
         Superblock {
             root: u16::try_from(root).expect("the root is the first inode, a block in at most"),
-            inodes: self.inodes.len() as u64,
+            inodes: u64::from(self.inodes),
             blocks: self.blocks,
             meta_block: self.meta_block,
-            has_holes: self.inodes.iter().any(is_holes),
+            has_holes: self.has_holes,
         }
     }
 
-    fn header(&self, number: u32, planned: &PlannedInode) -> Header<'tree> {
-        let node = self.tree.node(planned.id);
-        Header {
+    /// An inode, its attributes, and the tail of its content.
+    fn write_inode(&self, out: &mut Positioned<impl Write>, number: u32, planned: &PlannedInode) -> io::Result<()> {
+        let header = Header {
             number,
-            kind: node.kind(),
-            metadata: node.metadata(),
+            kind: planned.node.kind(),
+            metadata: planned.node.metadata(),
             links: self.tree.links(planned.id),
             size: planned.size,
             data: planned.data,
             attributes: planned.attributes.len(),
-        }
-    }
-
-    fn content(&self, planned: &PlannedInode) -> Cow<'tree, [u8]> {
-        match self.tree.node(planned.id).kind() {
-            NodeKind::Directory(entries) => Cow::Owned(self.directory(planned, entries)),
-            NodeKind::File(Content::Inline(bytes)) | NodeKind::Symlink(bytes) => Cow::Borrowed(bytes),
-            _ => Cow::Borrowed(&[]),
-        }
-    }
-
-    fn directory(&self, planned: &PlannedInode, entries: &Entries) -> Vec<u8> {
-        let dirent = |(name, id)| Dirent {
-            name,
-            inode: self.numbers[NodeId::index(id)],
-            file_type: file_type(self.tree.node(id).kind()),
         };
-        let all: Vec<_> = with_dots(entries, planned.id, planned.parent).map(dirent).collect();
-        encode_directory(&all)
+        out.pad_to(planned.position)?;
+        out.write(&header.encode())?;
+        out.write(&planned.attributes)?;
+        match planned.data {
+            Data::Flat { blocks, tail: 1.., .. } => {
+                self.for_each_block(planned.id, planned.parent, planned.node.kind(), |number, block| {
+                    if number == blocks { out.write(block) } else { Ok(()) }
+                })
+            }
+            // A hole is the address −1.
+            Data::Holes { chunks, .. } => out.write(&vec![0xff; 4 * chunks as usize]),
+            Data::Flat { .. } | Data::Special { .. } => Ok(()),
+        }
+    }
+
+    /// The whole blocks of a content.
+    fn write_blocks(&self, out: &mut Positioned<impl Write>, of: &WithBlocks, kind: &NodeKind) -> io::Result<()> {
+        self.for_each_block(of.id, of.parent, kind, |number, block| {
+            if number < of.blocks { out.write(block) } else { Ok(()) }
+        })?;
+        out.pad_to_block()
+    }
+
+    /// Gives out a content block by block, each with its number.
+    fn for_each_block(
+        &self,
+        id: NodeId,
+        parent: NodeId,
+        kind: &NodeKind,
+        mut each: impl FnMut(u32, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let content = match kind {
+            NodeKind::File(Content::Inline(bytes)) | NodeKind::Symlink(bytes) => bytes,
+            NodeKind::Directory => {
+                let entries = self.with_dots(id, parent).map(|(name, id)| Dirent {
+                    name,
+                    inode: u64::from(self.numbers[id.index()]),
+                    file_type: self.tree.file_type(id),
+                });
+                let mut number = 0;
+                return for_each_block(entries, |block| {
+                    number += 1;
+                    each(number - 1, block)
+                });
+            }
+            _ => return Ok(()),
+        };
+        let mut blocks = (0..).zip(content.chunks(BLOCK as usize));
+        blocks.try_for_each(|(number, block)| each(number, block))
+    }
+
+    fn content_size(&self, id: NodeId, kind: &NodeKind) -> u64 {
+        match kind {
+            NodeKind::Directory => directory_size(self.with_dots(id, id).map(|(name, _)| name)),
+            NodeKind::File(content) => content.size(),
+            NodeKind::Symlink(target) => target.len() as u64,
+            _ => 0,
+        }
+    }
+
+    fn with_dots(&self, id: NodeId, parent: NodeId) -> WithDots<'tree> {
+        WithDots {
+            entries: self.tree.children(id).peekable(),
+            dots: [(&b".."[..], parent), (b".", id)].to_vec(),
+        }
     }
 }
 
 /// A directory's entries with `.` and `..` in their sorted place among them.
-fn with_dots(entries: &Entries, this: NodeId, parent: NodeId) -> impl Iterator<Item = (&[u8], NodeId)> {
-    let mut all: Vec<(&[u8], NodeId)> = entries.iter().map(|(name, id)| (name.as_slice(), *id)).collect();
-    let dot = all.partition_point(|(name, _)| *name < b".".as_slice());
-    all.insert(dot, (b".", this));
-    // Nothing sorts between the two but names that start with a dot and a byte below it.
-    let dots = all.partition_point(|(name, _)| *name < b"..".as_slice());
-    all.insert(dots, (b"..", parent));
-    all.into_iter()
+struct WithDots<'tree> {
+    entries: Peekable<Children<'tree>>,
+    /// Those to come, the next one last.
+    dots: Vec<(&'static [u8], NodeId)>,
 }
 
-fn content_size(kind: &NodeKind) -> u64 {
-    match kind {
-        NodeKind::Directory(entries) => {
-            directory_size(with_dots(entries, Tree::ROOT, Tree::ROOT).map(|(name, _)| name))
-        }
-        NodeKind::File(content) => content.size(),
-        NodeKind::Symlink(target) => target.len() as u64,
-        _ => 0,
+impl<'tree> Iterator for WithDots<'tree> {
+    type Item = (&'tree [u8], NodeId);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let dot = self.dots.last().copied();
+        let entry = self.entries.next_if(|(name, _)| dot.is_none_or(|(dot, _)| *name < dot));
+        entry.or_else(|| self.dots.pop())
     }
+}
+
+fn in_writing(source: io::Error) -> TreeError {
+    TreeError::Write { source }
+}
+
+/// Block addresses have 32 bits.
+fn too_large() -> TreeError {
+    in_writing(io::ErrorKind::FileTooLarge.into())
 }
 
 /// Finds an inode's position at or after `end`, and how its content is laid out; `head` is the inode with its attributes.
@@ -192,7 +292,7 @@ fn place(end: u64, head: u64, kind: &NodeKind, size: u64) -> (u64, Data) {
         }
         NodeKind::Fifo | NodeKind::Socket => (without_tail, Data::Special { device: 0 }),
         NodeKind::File(Content::Object { size: 1.., .. }) => (without_tail, Data::holes(size)),
-        NodeKind::Directory(_) | NodeKind::File(_) | NodeKind::Symlink(_) => {
+        NodeKind::Directory | NodeKind::File(_) | NodeKind::Symlink(_) => {
             let tail = size % BLOCK;
             // The kernel reads short links together with their inode.
             let together = matches!(kind, NodeKind::Symlink(_));
@@ -241,24 +341,6 @@ fn bytes_behind(data: Data) -> u64 {
     }
 }
 
-/// Deals out blocks from `first` on; returns the number of blocks in the image.
-fn assign_blocks(inodes: &mut [PlannedInode], first: u32) -> u32 {
-    let mut next = first;
-    for planned in inodes {
-        if let Data::Flat {
-            first_block, blocks, ..
-        } = &mut planned.data
-            && *blocks > 0
-        {
-            *first_block = next;
-            next = next
-                .checked_add(*blocks)
-                .expect("an image held in memory is below 16 TiB");
-        }
-    }
-    next
-}
-
 fn block_after(position: u64) -> u32 {
     u32::try_from(position.div_ceil(BLOCK)).expect("an image held in memory is below 16 TiB")
 }
@@ -304,7 +386,10 @@ mod tests {
                 let file = NodeKind::File(Content::Inline(vec![0; size]));
                 let link = NodeKind::Symlink(vec![b'l'; size.min(4095)]);
                 for (kind, head) in [(&file, 64), (&file, 84), (&file, 9000), (&link, 64), (&link, 300)] {
-                    let size = content_size(kind);
+                    let size = match kind {
+                        NodeKind::Symlink(target) => target.len() as u64,
+                        _ => size as u64,
+                    };
                     let (position, data) = place(end, head, kind, size);
                     assert!(position >= end && position % SLOT == 0 && one_block(position, inode::SIZE));
                     let Data::Flat { blocks, tail, .. } = data else {
