@@ -7,8 +7,8 @@ use dhow_fetchers::ConnectTo;
 use dhow_image::{Quantity, QuantityError};
 
 use crate::{
-    build, convert, decrypt, discover, encrypt, fetch, image, inspect, key, manifest, patch, publish, run, sign, trust,
-    validate, verify,
+    build, convert, decrypt, discover, encrypt, fetch, image, inspect, key, manifest, patch, publish, run, sign, store,
+    trust, validate, verify,
 };
 
 /// Publishes, finds, verifies, fetches and runs signed application images, with no registry in the middle.
@@ -136,6 +136,8 @@ pub(crate) enum Command {
     Fetch(fetch::FetchArguments),
     #[command(subcommand)]
     Image(image::ImageCommand),
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     Run(run::RunArguments),
     #[command(flatten)]
     Pods(run::PodCommand),

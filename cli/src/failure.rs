@@ -86,7 +86,11 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = as_a::<StoreError>(cause) {
         return match error {
             StoreError::NotFound { .. } | StoreError::MissingDependency { .. } => Some(NOT_FOUND),
-            StoreError::Damaged { .. } | StoreError::DamagedManifest { .. } => Some(NOT_TRUSTED),
+            StoreError::Damaged { .. }
+            | StoreError::DamagedManifest { .. }
+            | StoreError::WrongDependency { .. }
+            | StoreError::DependencyCycle { .. }
+            | StoreError::TooManyDependencies { .. } => Some(NOT_TRUSTED),
             _ => None,
         };
     }

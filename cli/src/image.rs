@@ -1,9 +1,16 @@
 //! `dhow image`: the images in the store.
 
+mod diff;
+mod extract;
+mod mount;
+mod render;
+mod verify;
+
 use std::{
     fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
+    process::ExitCode,
     time::UNIX_EPOCH,
 };
 
@@ -19,13 +26,19 @@ use crate::{
     table::{size, table},
 };
 
-/// Lists, shows and exports the images in the store.
+/// Lists, shows, compares, exports, extracts and mounts the images in the store.
 #[derive(Subcommand)]
 pub(crate) enum ImageCommand {
     List(ListArguments),
     Show(ShowArguments),
     Manifest(ManifestArguments),
     Export(ExportArguments),
+    Extract(extract::ExtractArguments),
+    Render(render::RenderArguments),
+    Mount(mount::MountArguments),
+    Unmount(mount::UnmountArguments),
+    Diff(diff::DiffArguments),
+    Verify(verify::VerifyArguments),
 }
 
 /// Lists the images in the store.
@@ -100,14 +113,21 @@ fn byte_range(text: &str) -> Result<(u64, u64), String> {
     }
 }
 
-pub(crate) fn image(context: &Context, command: ImageCommand) -> Result<()> {
+pub(crate) fn image(context: &Context, command: ImageCommand) -> Result<ExitCode> {
     let store = context.store()?;
-    match command {
+    let done = match command {
         ImageCommand::List(options) => list(&store, &options),
         ImageCommand::Show(options) => show(&store, &options),
         ImageCommand::Manifest(options) => manifest(&store, &options),
         ImageCommand::Export(options) => export(&store, &options),
-    }
+        ImageCommand::Extract(options) => extract::extract(&store, &options),
+        ImageCommand::Render(options) => render::render(&store, &options),
+        ImageCommand::Unmount(options) => mount::unmount(&options),
+        ImageCommand::Diff(options) => diff::diff(&store, &options),
+        ImageCommand::Mount(options) => return mount::mount(&store, &options),
+        ImageCommand::Verify(options) => return verify::verify(&store, &options),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// The image in the store that a reference means.

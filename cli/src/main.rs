@@ -37,6 +37,7 @@ mod progress;
 mod publish;
 mod run;
 mod sign;
+mod store;
 mod table;
 mod trust;
 mod validate;
@@ -68,7 +69,8 @@ fn main() -> ExitCode {
         Command::Discover(options) => discover::discover(&context, options),
         Command::Trust(command) => trust::trust(&context, command),
         Command::Fetch(options) => fetch::fetch(&context, options),
-        Command::Image(command) => image::image(&context, command),
+        Command::Image(command) => return failure::exit_code(image::image(&context, command)),
+        Command::Store(command) => store::store(&context, command),
         Command::Run(options) => return failure::exit_code(run::run(&context, options)),
         Command::Pods(command) => return failure::exit_code(run::pods(&context, command)),
         Command::External(words) => return failure::exit_code(external::external(&words)),

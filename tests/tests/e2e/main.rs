@@ -8,6 +8,7 @@ mod flow;
 mod gpg;
 mod help;
 mod image_tools;
+mod images;
 mod mirror;
 mod pods;
 mod refusals;
