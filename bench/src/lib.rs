@@ -8,6 +8,7 @@
 //! in turns, in one run. Nothing here asserts anything. It may use every crate of the workspace.
 
 mod contest;
+pub mod mount;
 mod packs;
 
 pub use contest::Contest;

@@ -8,8 +8,11 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use dhow_bench::Contest;
-use dhow_image::{BuildOptions, ImageManifest, Name};
+use dhow_bench::{
+    Contest,
+    mount::{self, Image},
+};
+use dhow_image::{BuildOptions, ImageId, ImageManifest, Name};
 use dhow_store::{Standing, Store};
 
 /// Measures dhow beside its peers, in turns, and prints medians and ratios.
@@ -48,11 +51,28 @@ enum Measurement {
         #[arg(long, default_value_t = 9)]
         level: i32,
     },
+    /// Mounting and unmounting images of 11,000 and 50,000 files: beside an empty tmpfs. Takes root.
+    Mount,
+    /// Making the tree of an image: time and peak memory.
+    Render {
+        /// The root file system to pack
+        #[arg(required_unless_present = "files")]
+        rootfs: Option<PathBuf>,
+        /// So many files in place of it
+        #[arg(long, conflicts_with = "rootfs")]
+        files: Option<usize>,
+    },
+    #[command(hide = true)]
+    RenderOnce { id: ImageId },
 }
 
 #[expect(clippy::print_stdout, reason = "results go to stdout")]
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Measurement::RenderOnce { id } = &arguments.measurement {
+        println!("{}", mount::render_once(&arguments.scratch, id)?);
+        return Ok(());
+    }
     fs::create_dir_all(&arguments.scratch)?;
     let scratch = tempfile::tempdir_in(&arguments.scratch)?;
     let contest = match &arguments.measurement {
@@ -62,6 +82,20 @@ fn main() -> Result<()> {
             print!("{}", dhow_bench::packs(old, new, *level, scratch.path())?);
             return Ok(());
         }
+        Measurement::Mount => mount::mount(scratch.path(), arguments.rounds, [11_000, 50_000])?,
+        Measurement::Render { rootfs, files } => {
+            let archive = rootfs
+                .as_deref()
+                .map(|rootfs| pack(rootfs, scratch.path()))
+                .transpose()?;
+            let image = match (&archive, files) {
+                (Some(archive), _) => Image::Packed(archive),
+                (None, files) => Image::Synthetic(files.context("clap asks for one of both")?),
+            };
+            print!("{}", mount::render(scratch.path(), arguments.rounds, image)?);
+            return Ok(());
+        }
+        Measurement::RenderOnce { .. } => return Ok(()),
     };
     print!("{contest}");
     Ok(())
