@@ -7,11 +7,43 @@ use std::{
 
 use anyhow::Result;
 
-/// Runs contestants in turns and compares their medians with that of the first, the peer.
+/// Runs contestants in turns and compares their medians with that of the first.
 pub struct Contest {
     title: String,
     rounds: usize,
+    /// What each contestant works through, in bytes.
+    bytes: Option<u64>,
     results: Vec<(String, Vec<Duration>)>,
+}
+
+/// A contestant: its name, what it does before the clock runs, and what is measured.
+pub struct Contestant<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Done before each round, unmeasured.
+    pub prepare: Box<dyn FnMut() -> Result<()> + 'a>,
+    /// What is measured.
+    pub work: Box<dyn FnMut() -> Result<()> + 'a>,
+}
+
+impl<'a> Contestant<'a> {
+    /// One that needs no preparation.
+    pub fn new(name: &'a str, work: impl FnMut() -> Result<()> + 'a) -> Self {
+        Self::prepared(name, || Ok(()), work)
+    }
+
+    /// One that is prepared before each round.
+    pub fn prepared(
+        name: &'a str,
+        prepare: impl FnMut() -> Result<()> + 'a,
+        work: impl FnMut() -> Result<()> + 'a,
+    ) -> Self {
+        Self {
+            name,
+            prepare: Box::new(prepare),
+            work: Box::new(work),
+        }
+    }
 }
 
 impl Contest {
@@ -20,20 +52,29 @@ impl Contest {
         Self {
             title: title.into(),
             rounds,
+            bytes: None,
             results: Vec::new(),
         }
     }
 
+    /// Shows how many bytes a second these are.
+    #[must_use]
+    pub fn of_bytes(mut self, bytes: u64) -> Self {
+        self.bytes = Some(bytes);
+        self
+    }
+
     /// Lets each contestant do its work once a round, in their order.
-    pub fn run(mut self, contestants: &mut [(&str, &mut dyn FnMut() -> Result<()>)]) -> Result<Self> {
+    pub fn run(mut self, mut contestants: Vec<Contestant<'_>>) -> Result<Self> {
         self.results = contestants
             .iter()
-            .map(|(name, _)| ((*name).to_owned(), Vec::new()))
+            .map(|contestant| (contestant.name.to_owned(), Vec::new()))
             .collect();
         for _ in 0..self.rounds {
-            for ((_, work), (_, times)) in contestants.iter_mut().zip(&mut self.results) {
+            for (contestant, (_, times)) in contestants.iter_mut().zip(&mut self.results) {
+                (contestant.prepare)()?;
                 let start = Instant::now();
-                work()?;
+                (contestant.work)()?;
                 times.push(start.elapsed());
             }
         }
@@ -50,10 +91,14 @@ fn median(times: &[Duration]) -> f64 {
 impl fmt::Display for Contest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} (median of {})", self.title, self.rounds)?;
-        let peer = self.results.first().map_or(f64::NAN, |(_, times)| median(times));
+        let first = self.results.first().map_or(f64::NAN, |(_, times)| median(times));
         for (name, times) in &self.results {
             let time = median(times);
-            writeln!(f, "  {name:<40} {:>9.1} ms  {:>5.2} x", time * 1000.0, time / peer)?;
+            write!(f, "  {name:<44} {:>9.2} ms  {:>6.2} x", time * 1000.0, time / first)?;
+            if let Some(bytes) = self.bytes {
+                write!(f, "  {:>6.0} MB/s", bytes as f64 / time / 1e6)?;
+            }
+            writeln!(f)?;
         }
         Ok(())
     }
@@ -65,21 +110,21 @@ mod tests {
 
     #[test]
     fn the_ratio_is_to_the_first() {
-        let (mut short, mut long) = (0, 0);
-        let mut sleep_short = || {
-            short += 1;
-            std::thread::sleep(Duration::from_millis(5));
+        use std::cell::Cell;
+        let (short, long, prepared) = (Cell::new(0), Cell::new(0), Cell::new(0));
+        let sleep = |count: &Cell<u32>, milliseconds| {
+            count.set(count.get() + 1);
+            std::thread::sleep(Duration::from_millis(milliseconds));
             Ok(())
         };
-        let mut sleep_long = || {
-            long += 1;
-            std::thread::sleep(Duration::from_millis(15));
-            Ok(())
-        };
-        let contest = Contest::new("sleeping", 3).run(&mut [("peer", &mut sleep_short), ("ours", &mut sleep_long)]);
+        let contest = Contest::new("sleeping", 3).of_bytes(5000).run(vec![
+            Contestant::new("peer", || sleep(&short, 5)),
+            Contestant::prepared("ours", || sleep(&prepared, 200), || sleep(&long, 15)),
+        ]);
         let text = contest.unwrap().to_string();
-        assert_eq!((short, long), (3, 3));
+        assert_eq!((short.get(), long.get(), prepared.get()), (3, 3, 3));
         assert!(text.starts_with("sleeping (median of 3)\n"), "{text}");
         assert!(text.contains("1.00 x"), "{text}");
+        assert!(!text.contains(" 2"), "what prepares is not measured: {text}");
     }
 }

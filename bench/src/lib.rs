@@ -1,15 +1,27 @@
 //! Side-by-side measurements of dhow and its peers.
 //!
 //! ```text
-//!   Contest ── runs each contestant in turn, again and again ──► medians and ratios to the first
+//!   Images ── archives of a root file system and its variants, signed ──┐
+//!   Program ── a peer as it is installed, with time and peak memory ────┼─► one module a measurement ─► Report
+//!   Contest ── each contestant in turn, again and again ────────────────┘
 //! ```
 //!
 //! Machines are noisy, so a figure alone says little: what counts is the ratio of two contestants that were measured
 //! in turns, in one run. Nothing here asserts anything. It may use every crate of the workspace.
 
 mod contest;
+pub mod export;
+pub mod fetch;
+mod floor;
+mod images;
 pub mod mount;
 mod packs;
+mod program;
+pub mod read;
+pub mod second;
+pub mod ten;
+mod usage;
 
 pub use contest::Contest;
+pub use images::{Change, Images};
 pub use packs::{Packs, packs};

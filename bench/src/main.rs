@@ -1,159 +1,108 @@
 //! Runs the measurements: `cargo run --release -p dhow-bench -- --help`.
 
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use anyhow::{Context, Result, ensure};
-use clap::{Parser, Subcommand};
-use dhow_bench::{
-    Contest,
-    mount::{self, Image},
-};
-use dhow_image::{BuildOptions, ImageId, ImageManifest, Name};
-use dhow_store::{Standing, Store};
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+use dhow_bench::{Images, export, fetch, mount, packs, read, second, ten};
 
 /// Measures dhow beside its peers, in turns, and prints medians and ratios.
+///
+/// Peers are programs as Debian has them: skopeo, umoci, ostree, casync. `dhow` is the one that was built beside this program.
 #[derive(Parser)]
-#[command(after_help = "Example:\n  cargo run --release -p dhow-bench -- ingest target/test-data/debian")]
+#[command(after_help = "\
+Examples:
+  just bench
+  just bench fetch second --rounds 9 --on target/bench")]
 struct Arguments {
-    #[command(subcommand)]
-    measurement: Measurement,
+    /// What is measured; everything if nothing is named
+    #[arg(value_enum)]
+    measurements: Vec<Measurement>,
+    /// The root file system that images are made of; `tests/run` leaves this one
+    #[arg(long, default_value = "target/test-data/debian")]
+    rootfs: PathBuf,
     /// How often each contestant does its work
-    #[arg(long, default_value_t = 5, global = true)]
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Where stores are made, on the file system to be measured
-    #[arg(long, default_value = "target/bench", global = true)]
-    scratch: PathBuf,
+    /// A directory on the file system to be measured; can be repeated
+    #[arg(long, default_values = ["target/bench", "/dev/shm"])]
+    on: Vec<PathBuf>,
+    /// Lets whole directories differ between related images, where single files do otherwise
+    #[arg(long)]
+    clustered: bool,
+    /// The tree that `packs` updates to, instead of one in which 5 % of the files differ
+    #[arg(long, value_name = "DIR")]
+    new: Option<PathBuf>,
+    /// The level at which `packs` compresses
+    #[arg(long, default_value_t = 9)]
+    level: i32,
 }
 
-#[derive(Subcommand)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Measurement {
-    /// Reading an archive whole: beside `gzip -dc | sha512sum`, the image ID, and taking it into a new store.
-    Ingest {
-        /// The root file system to pack
-        rootfs: PathBuf,
-    },
-    /// Giving an image back: beside copying its tar, exporting it.
-    Export {
-        /// The root file system to pack
-        rootfs: PathBuf,
-    },
-    /// What the update from one tree to another costs in packs, beside `casync make`.
-    Packs {
-        /// The tree that is there
-        old: PathBuf,
-        /// The tree that is wanted
-        new: PathBuf,
-        /// The level of compression
-        #[arg(long, default_value_t = 9)]
-        level: i32,
-    },
-    /// Mounting and unmounting images of 11,000 and 50,000 files: beside an empty tmpfs. Takes root.
+    /// The image ID of an archive, beside `gzip -dc | sha512sum`
+    Read,
+    /// `dhow fetch` of a signed archive, beside floors and skopeo with umoci
+    Fetch,
+    /// A second image that shares 95 % of its files
+    Second,
+    /// Ten related images on disk, beside ostree
+    Ten,
+    /// Giving an image's tar back
+    Export,
+    /// Rendering images anew
+    Render,
+    /// Mounting rendered images
     Mount,
-    /// Making the tree of an image: time and peak memory.
-    Render {
-        /// The root file system to pack
-        #[arg(required_unless_present = "files")]
-        rootfs: Option<PathBuf>,
-        /// So many files in place of it
-        #[arg(long, conflicts_with = "rootfs")]
-        files: Option<usize>,
-    },
-    #[command(hide = true)]
-    RenderOnce { id: ImageId },
+    /// What an update costs in packs, beside `casync make`
+    Packs,
 }
 
 #[expect(clippy::print_stdout, reason = "results go to stdout")]
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    if let Measurement::RenderOnce { id } = &arguments.measurement {
-        println!("{}", mount::render_once(&arguments.scratch, id)?);
-        return Ok(());
-    }
-    fs::create_dir_all(&arguments.scratch)?;
-    let scratch = tempfile::tempdir_in(&arguments.scratch)?;
-    let contest = match &arguments.measurement {
-        Measurement::Ingest { rootfs } => ingest(rootfs, scratch.path(), arguments.rounds)?,
-        Measurement::Export { rootfs } => export(rootfs, scratch.path(), arguments.rounds)?,
-        Measurement::Packs { old, new, level } => {
-            print!("{}", dhow_bench::packs(old, new, *level, scratch.path())?);
-            return Ok(());
-        }
-        Measurement::Mount => mount::mount(scratch.path(), arguments.rounds, [11_000, 50_000])?,
-        Measurement::Render { rootfs, files } => {
-            let archive = rootfs
-                .as_deref()
-                .map(|rootfs| pack(rootfs, scratch.path()))
-                .transpose()?;
-            let image = match (&archive, files) {
-                (Some(archive), _) => Image::Packed(archive),
-                (None, files) => Image::Synthetic(files.context("clap asks for one of both")?),
-            };
-            print!("{}", mount::render(scratch.path(), arguments.rounds, image)?);
-            return Ok(());
-        }
-        Measurement::RenderOnce { .. } => return Ok(()),
+    let measurements = match arguments.measurements.as_slice() {
+        [] => Measurement::value_variants(),
+        named => named,
     };
-    print!("{contest}");
+    for place in &arguments.on {
+        for measurement in measurements {
+            println!("on {}", place.display());
+            println!("{}", measure(*measurement, place, &arguments)?);
+        }
+    }
     Ok(())
 }
 
-/// Packs a root file system as a gzip archive.
-fn pack(rootfs: &Path, scratch: &Path) -> Result<PathBuf> {
-    let archive = scratch.join("image.aci");
-    let options = BuildOptions::default();
-    let manifest = ImageManifest::new(Name::new("bench.example/image")?);
-    dhow_image::build(&manifest, rootfs, &options, File::create(&archive)?)?;
-    Ok(archive)
-}
-
-fn shell(script: &str, argument: &Path) -> Result<()> {
-    let status = Command::new("sh").args(["-c", script, "sh"]).arg(argument).status()?;
-    ensure!(status.success(), "`{script}` failed");
-    Ok(())
-}
-
-fn ingest(rootfs: &Path, scratch: &Path, rounds: usize) -> Result<Contest> {
-    let archive = pack(rootfs, scratch)?;
-    let mut number = 0;
-    Contest::new(format!("reading an archive of {}", rootfs.display()), rounds).run(&mut [
-        ("gzip -dc | sha512sum", &mut || {
-            shell("gzip -dc < \"$1\" | sha512sum > /dev/null", &archive)
-        }),
-        ("dhow_image::read_summary", &mut || {
-            dhow_image::read_summary(File::open(&archive)?)?;
-            Ok(())
-        }),
-        ("Store::stage and commit, a new store", &mut || {
-            number += 1;
-            let store = Store::open(&scratch.join(format!("store-{number}")))?;
-            store
-                .stage(File::open(&archive)?)?
-                .commit(&serde_json::Value::Null, Standing::Unverified)?;
-            Ok(())
-        }),
-    ])
-}
-
-fn export(rootfs: &Path, scratch: &Path, rounds: usize) -> Result<Contest> {
-    let archive = pack(rootfs, scratch)?;
-    let tar = scratch.join("image.tar");
-    shell("gzip -dc < \"$1\" > \"${1%.aci}.tar\"", &archive)?;
-    let store = Store::open(&scratch.join("store"))?;
-    let id = store
-        .stage(File::open(&archive)?)?
-        .commit(&serde_json::Value::Null, Standing::Unverified)
-        .context("Could not fill the store")?;
-    Contest::new(format!("giving back an image of {}", rootfs.display()), rounds).run(&mut [
-        ("cat | sha512sum", &mut || {
-            shell("cat < \"$1\" | sha512sum > /dev/null", &tar)
-        }),
-        ("Store::export, verified", &mut || {
-            std::io::copy(&mut store.export(&id)?, &mut std::io::sink())?;
-            Ok(())
-        }),
-    ])
+/// Runs one measurement in a directory that goes when it is done.
+fn measure(measurement: Measurement, place: &Path, arguments: &Arguments) -> Result<String> {
+    fs::create_dir_all(place)?;
+    let scratch = tempfile::Builder::new()
+        .prefix("dhow-bench-")
+        .tempdir_in(place)
+        .with_context(|| format!("Could not use `{}`", place.display()))?;
+    let images = Images::new(&arguments.rootfs, scratch.path())?;
+    let change = match arguments.clustered {
+        true => dhow_bench::Change::Clustered,
+        false => dhow_bench::Change::Scattered,
+    };
+    match measurement {
+        Measurement::Fetch => fetch::fetch(&images, arguments.rounds),
+        Measurement::Second => second::second(&images, change, arguments.rounds),
+        Measurement::Ten => ten::ten(&images, change),
+        Measurement::Export => export::export(&images, arguments.rounds),
+        Measurement::Packs => {
+            let new = match &arguments.new {
+                Some(new) => new.clone(),
+                None => images.variant(1, change)?.0,
+            };
+            Ok(packs(&arguments.rootfs, &new, arguments.level, scratch.path())?.to_string())
+        }
+        Measurement::Mount => mount::mount(&images, arguments.rounds),
+        Measurement::Render => mount::render(&images, arguments.rounds),
+        Measurement::Read => read::read(&images, arguments.rounds),
+    }
 }

@@ -51,6 +51,11 @@ pub(crate) fn fetch(context: &Context, options: FetchArguments) -> Result<()> {
     let fetch_context = fetch_context(context, options.pull)?;
     for reference in &options.references {
         let Fetched { id, provenance } = fetch_one(context, &fetch_context, reference)?;
+        // Made now, so that nobody waits for it when the image is run. What cannot be run may still be kept.
+        if let Err(error) = fetch_context.store.rootfs(&id) {
+            let error = anyhow::Error::new(error);
+            context.say(format_args!("warning: `{reference}` cannot be run as it is: {error:#}"));
+        }
         match options.format {
             Format::Text => print(id),
             Format::Json => print(serde_json::json!({ "id": id, "provenance": provenance })),

@@ -7,7 +7,6 @@ mod render;
 mod verify;
 
 use std::{
-    fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -23,6 +22,7 @@ use dhow_store::{ImageRecord, Standing, Store, StoreError};
 use crate::{
     arguments::Format,
     context::{Context, print},
+    output::{Readers, check_free, write_whole},
     table::{size, table},
 };
 
@@ -245,16 +245,25 @@ fn export(store: &Store, options: &ExportArguments) -> Result<()> {
         io::copy(&mut tar, &mut out)?;
         return Ok(out.flush()?);
     }
-    let path = options.output.display();
-    if options.output.exists() && !options.overwrite {
-        bail!("`{path}` exists: --overwrite replaces it");
+    check_free(&options.output, options.overwrite)?;
+    write_whole(&options.output, Readers::Everyone, |out| {
+        io::copy(&mut tar, out).with_context(|| format!("Could not write `{}`", options.output.display()))?;
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_those_of_http() {
+        assert_eq!(byte_range("0-511"), Ok((0, 512)));
+        assert_eq!(byte_range("7-7"), Ok((7, 8)));
+        assert_eq!(byte_range("512-"), Ok((512, u64::MAX)));
+        assert_eq!(byte_range("0-18446744073709551615"), Ok((0, u64::MAX)));
+        for wrong in ["", "-", "5", "-5", "2-1", "a-b", "0-1-2", "0-18446744073709551616"] {
+            assert!(byte_range(wrong).is_err(), "{wrong}");
+        }
     }
-    let mut write = || -> io::Result<()> {
-        let mut out = BufWriter::with_capacity(256 << 10, File::create(&options.output)?);
-        io::copy(&mut tar, &mut out)?;
-        out.flush()
-    };
-    write()
-        .inspect_err(|_| drop(fs::remove_file(&options.output)))
-        .with_context(|| format!("Could not write `{path}`"))
 }

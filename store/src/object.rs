@@ -1,10 +1,10 @@
 //! Objects: the contents of regular files, each stored once under its SHA-256.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fmt,
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -33,7 +33,7 @@ impl ObjectId {
             match content.read(&mut buffer) {
                 Ok(0) => return Ok(Self(hasher.finalize().into())),
                 Ok(read) => hasher.update(&buffer[..read]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
@@ -65,10 +65,14 @@ impl fmt::Debug for ObjectId {
 
 /// Gathers the objects that the store does not have yet in a directory of its own, from which
 /// [`StagedObjects::put_in_place`] moves them once they are safely on disk.
+///
+/// That directory has the layout of `objects/`: small directories are the faster ones, and in a new store whole
+/// directories can be moved.
 pub(crate) struct StagedObjects {
     objects: PathBuf,
     staging: PathBuf,
-    new: HashSet<ObjectId>,
+    /// By the first byte of their names.
+    new: BTreeMap<u8, HashSet<ObjectId>>,
     held: Vec<u8>,
 }
 
@@ -77,7 +81,7 @@ impl StagedObjects {
         Self {
             objects: objects.to_owned(),
             staging: staging.to_owned(),
-            new: HashSet::new(),
+            new: BTreeMap::new(),
             held: vec![0; MAX_HELD],
         }
     }
@@ -94,8 +98,8 @@ impl StagedObjects {
         content.read_exact(&mut self.held[..size])?;
         let id = ObjectId(Sha256::digest(&self.held[..size]).into());
         if !self.has(&id) {
-            create(&self.staged(&id))?.write_all(&self.held[..size])?;
-            self.new.insert(id);
+            let path = self.stage(&id)?;
+            create(&path)?.write_all(&self.held[..size])?;
         }
         Ok(id)
     }
@@ -109,7 +113,7 @@ impl StagedObjects {
             let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(self.held.len());
             let read = content.read(&mut self.held[..wanted])?;
             if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                return Err(ErrorKind::UnexpectedEof.into());
             }
             hasher.update(&self.held[..read]);
             file.write_all(&self.held[..read])?;
@@ -119,8 +123,7 @@ impl StagedObjects {
         if self.has(&id) {
             fs::remove_file(&unnamed)?;
         } else {
-            fs::rename(&unnamed, self.staged(&id))?;
-            self.new.insert(id);
+            fs::rename(&unnamed, self.stage(&id)?)?;
         }
         Ok(id)
     }
@@ -128,25 +131,37 @@ impl StagedObjects {
     /// Moves the objects to where the store looks for them. A process that died here leaves whole objects that no
     /// image names.
     pub(crate) fn put_in_place(&self) -> io::Result<()> {
-        for id in &self.new {
-            let (staged, place) = (self.staged(id), self.objects.join(id.relative_path()));
-            match fs::rename(&staged, &place) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    fs::create_dir_all(place.parent().expect("an object lies in a directory"))?;
-                    fs::rename(&staged, &place)?;
+        for (first, ids) in &self.new {
+            let directory = format!("{first:02x}");
+            // Where the store has no such directory, or an empty one, this is all.
+            match fs::rename(self.staging.join(&directory), self.objects.join(&directory)) {
+                Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {}
+                result => {
+                    result?;
+                    continue;
                 }
-                result => result?,
+            }
+            for id in ids {
+                let path = id.relative_path();
+                fs::rename(self.staging.join(&path), self.objects.join(&path))?;
             }
         }
         Ok(())
     }
 
     fn has(&self, id: &ObjectId) -> bool {
-        self.new.contains(id) || self.objects.join(id.relative_path()).exists()
+        let staged = self.new.get(&id.0[0]).is_some_and(|ids| ids.contains(id));
+        staged || self.objects.join(id.relative_path()).exists()
     }
 
-    fn staged(&self, id: &ObjectId) -> PathBuf {
-        self.staging.join(id.to_string())
+    /// Where a new object is written.
+    fn stage(&mut self, id: &ObjectId) -> io::Result<PathBuf> {
+        let ids = self.new.entry(id.0[0]).or_default();
+        if ids.is_empty() {
+            fs::create_dir(self.staging.join(format!("{:02x}", id.0[0])))?;
+        }
+        ids.insert(*id);
+        Ok(self.staging.join(id.relative_path()))
     }
 }
 

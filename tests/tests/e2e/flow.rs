@@ -176,6 +176,15 @@ fn a_debian_image_goes_all_the_way() {
             > 200 << 20
     );
 
+    let part = ["--range", "150000000-150999999", "part.tar"];
+    world
+        .dhow(&[&["image", "export", "example.com/debian"], &part[..]].concat())
+        .success();
+    assert_eq!(
+        digest("sha512sum part.tar"),
+        digest("tail -c +150000001 exported.tar | head -c 1000000 | sha512sum")
+    );
+
     let version = fs::read_to_string(rootfs.join("etc/debian_version")).unwrap();
     assert_eq!(world.dhow(&["run", "example.com/debian"]).exited(3).stdout, version);
 }
