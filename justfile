@@ -9,9 +9,10 @@ check:
 test *ARGS:
     tests/run {{ARGS}}
 
-# Measures dhow beside its peers.
+# Measures dhow beside its peers, on a disk and in memory. Needs skopeo, umoci and ostree, and what `tests/run` has left.
 bench *ARGS:
-    cargo run --release -p dhow-bench -- {{ARGS}}
+    cargo build --release --locked -p dhow -p dhow-bench
+    target/release/dhow-bench {{ARGS}}
 
 # Feeds each parser what nobody thought of, `FUZZ_SECONDS` (300) long each. Needs `cargo install cargo-fuzz`.
 fuzz *TARGETS:

@@ -6,14 +6,25 @@ use std::{
 };
 
 use anyhow::Result;
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike,
+};
 
-/// Runs contestants in turns and compares their medians with that of the first.
+/// Runs contestants in turns and compares their medians with that of the first: of the time that passes, and of the time
+/// that processors work for them, which a busy machine changes less.
 pub struct Contest {
     title: String,
     rounds: usize,
     /// What each contestant works through, in bytes.
     bytes: Option<u64>,
-    results: Vec<(String, Vec<Duration>)>,
+    results: Vec<Results>,
+}
+
+struct Results {
+    name: String,
+    elapsed: Vec<Duration>,
+    processors: Vec<Duration>,
 }
 
 /// A contestant: its name, what it does before the clock runs, and what is measured.
@@ -68,18 +79,35 @@ impl Contest {
     pub fn run(mut self, mut contestants: Vec<Contestant<'_>>) -> Result<Self> {
         self.results = contestants
             .iter()
-            .map(|contestant| (contestant.name.to_owned(), Vec::new()))
+            .map(|contestant| Results {
+                name: contestant.name.to_owned(),
+                elapsed: Vec::new(),
+                processors: Vec::new(),
+            })
             .collect();
         for _ in 0..self.rounds {
-            for (contestant, (_, times)) in contestants.iter_mut().zip(&mut self.results) {
+            for (contestant, results) in contestants.iter_mut().zip(&mut self.results) {
                 (contestant.prepare)()?;
-                let start = Instant::now();
+                let (start, before) = (Instant::now(), processor_time()?);
                 (contestant.work)()?;
-                times.push(start.elapsed());
+                results.elapsed.push(start.elapsed());
+                results.processors.push(processor_time()?.saturating_sub(before));
             }
         }
         Ok(self)
     }
+}
+
+/// What processors have worked for this process and for its children that have ended.
+fn processor_time() -> Result<Duration> {
+    let mut total = Duration::ZERO;
+    for who in [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN] {
+        let usage = getrusage(who)?;
+        for time in [usage.user_time(), usage.system_time()] {
+            total += Duration::from_micros(u64::try_from(time.num_microseconds())?);
+        }
+    }
+    Ok(total)
 }
 
 fn median(times: &[Duration]) -> f64 {
@@ -91,10 +119,18 @@ fn median(times: &[Duration]) -> f64 {
 impl fmt::Display for Contest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} (median of {})", self.title, self.rounds)?;
-        let first = self.results.first().map_or(f64::NAN, |(_, times)| median(times));
-        for (name, times) in &self.results {
-            let time = median(times);
-            write!(f, "  {name:<44} {:>9.2} ms  {:>6.2} x", time * 1000.0, time / first)?;
+        let medians = |results: &Results| (median(&results.elapsed), median(&results.processors));
+        let (first, first_worked) = self.results.first().map_or((f64::NAN, f64::NAN), medians);
+        for results in &self.results {
+            let (time, worked) = medians(results);
+            write!(f, "  {:<44}", results.name)?;
+            write!(f, " {:>9.2} ms {:>6.2} x", time * 1000.0, time / first)?;
+            write!(
+                f,
+                ", processors {:>8.0} ms {:>6.2} x",
+                worked * 1000.0,
+                worked / first_worked
+            )?;
             if let Some(bytes) = self.bytes {
                 write!(f, "  {:>6.0} MB/s", bytes as f64 / time / 1e6)?;
             }
@@ -121,10 +157,15 @@ mod tests {
             Contestant::new("peer", || sleep(&short, 5)),
             Contestant::prepared("ours", || sleep(&prepared, 200), || sleep(&long, 15)),
         ]);
-        let text = contest.unwrap().to_string();
+        let contest = contest.unwrap();
+        assert!(
+            median(&contest.results[1].elapsed) < 0.2,
+            "what prepares is not measured"
+        );
+        let text = contest.to_string();
         assert_eq!((short.get(), long.get(), prepared.get()), (3, 3, 3));
         assert!(text.starts_with("sleeping (median of 3)\n"), "{text}");
         assert!(text.contains("1.00 x"), "{text}");
-        assert!(!text.contains(" 2"), "what prepares is not measured: {text}");
+        assert!(text.contains("ours") && text.contains(" MB/s"), "{text}");
     }
 }

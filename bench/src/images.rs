@@ -67,7 +67,7 @@ impl Images {
     /// Packs a root file system as a gzip archive.
     pub(crate) fn pack(&self, rootfs: &Path, name: &str) -> Result<PathBuf> {
         let archive = self.path(&format!("{name}.aci"));
-        let manifest = ImageManifest::new(Name::new(&format!("bench.example/{name}"))?);
+        let manifest = ImageManifest::new(Name::new(format!("bench.example/{name}"))?);
         build(&manifest, rootfs, &BuildOptions::default(), File::create(&archive)?)?;
         Ok(archive)
     }
