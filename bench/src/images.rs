@@ -113,7 +113,7 @@ impl Images {
     }
 
     /// A copy of the root file system in which one of 20 files has another content of the same size, other ones for
-    /// each number; and how many bytes these have.
+    /// each number; and how many bytes these have. Devices are left out, since not every peer holds them.
     pub fn variant(&self, number: u8, change: Change) -> Result<(PathBuf, u64)> {
         let copy = self.path(&format!("variant-{number}"));
         Program::new("cp")
@@ -127,6 +127,10 @@ impl Images {
                 let metadata = path.symlink_metadata()?;
                 if metadata.is_dir() {
                     directories.push(path);
+                    continue;
+                }
+                if !metadata.is_file() && !metadata.is_symlink() {
+                    fs::remove_file(&path)?;
                     continue;
                 }
                 let lies = path.strip_prefix(&copy)?;
