@@ -27,7 +27,7 @@ impl fmt::Display for Packs {
 pub fn packs(old: &Path, new: &Path, level: i32, scratch: &Path) -> Result<Packs> {
     let mut text = String::new();
     let backend = Arc::new(Directory::open(&scratch.join("packs"))?);
-    let mut add = |tree: &Path, packs: &mut Vec<PackId>| -> Result<(Vec<ContentRef>, u64)> {
+    let add = |tree: &Path, packs: &mut Vec<PackId>| -> Result<(Vec<ContentRef>, u64)> {
         let store = PackStore::open(backend.clone(), packs.clone())?;
         let mut writer = store.writer(Layers::plain().compressed(level), scratch);
         let mut contents = Vec::new();
@@ -56,8 +56,9 @@ pub fn packs(old: &Path, new: &Path, level: i32, scratch: &Path) -> Result<Packs
     let (bytes, requests) = fetch(&store, old_packs, &wanted, &has)?;
 
     let casync_first = casync(old, &scratch.join("one"), scratch)?;
-    let casync_both = casync(new, &scratch.join("one"), scratch)? - casync_first.0;
+    let casync_both = casync(new, &scratch.join("one"), scratch)?;
     let caidx = fs::metadata(scratch.join("tree.caidx"))?.len();
+    let casync_second = casync_both.0 - casync_first.0 + caidx;
     let mega = |bytes: u64| bytes as f64 / 1e6;
     writeln!(
         text,
@@ -78,8 +79,8 @@ pub fn packs(old: &Path, new: &Path, level: i32, scratch: &Path) -> Result<Packs
         text,
         "the second, by update  {:>8.2} MB   casync {:>8.2} MB   ratio {:.2}",
         mega(bytes),
-        mega(casync_both.0 + caidx),
-        bytes as f64 / (casync_both.0 + caidx) as f64
+        mega(casync_second),
+        bytes as f64 / casync_second as f64
     )?;
     writeln!(
         text,
