@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use dhow_image::{ArchiveError, ImageId, ManifestError, Name};
 use thiserror::Error;
 
-use crate::tree::TreeError;
+use crate::{roots::User, tree::TreeError};
 
 /// Why the store could not do what was asked.
 #[derive(Debug, Error)]
@@ -112,6 +112,32 @@ pub enum StoreError {
         /// Why.
         #[source]
         source: Box<TreeError>,
+    },
+    /// Another program holds a lock for longer than anyone waits.
+    #[error("other programs keep the store busy: `{path}` was locked for too long")]
+    Busy {
+        /// The lock.
+        path: PathBuf,
+    },
+    /// The store can only be read.
+    #[error("the store `{path}` can only be read")]
+    ReadOnly {
+        /// The store's directory.
+        path: PathBuf,
+    },
+    /// An image is needed, and stays.
+    #[error("`{image}` is needed by {}", users.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    InUse {
+        /// The image, by its name and ID.
+        image: String,
+        /// Who needs it.
+        users: Vec<User>,
+    },
+    /// A pin's name cannot be a file's.
+    #[error("`{name}` is no name for a pin: letters, digits, `-`, `_` and `.` are, with a letter or digit first")]
+    PinName {
+        /// What was given.
+        name: String,
     },
     /// The index is damaged, or another program holds it.
     #[error("could not use the store's index `{path}`")]

@@ -35,10 +35,8 @@ pub struct Export {
 impl Store {
     /// The uncompressed tar of an image.
     pub fn export(&self, id: &ImageId) -> Result<Export, StoreError> {
-        let mut export = self.export_range(id, 0..u64::MAX)?;
-        export.parts.leave_objects_to_digest();
-        export.digest = Some(DigestThread::start());
-        Ok(export)
+        self.mark_used([*id]);
+        self.rebuild(id)
     }
 
     /// The bytes of an image's uncompressed tar from `range.start` up to `range.end` or the end of the tar, whichever
@@ -47,6 +45,19 @@ impl Store {
     /// A part has no digest of its own: each object is compared with its name, if it has 8 MiB or less, and with its
     /// size in any case.
     pub fn export_range(&self, id: &ImageId, range: Range<u64>) -> Result<Export, StoreError> {
+        self.mark_used([*id]);
+        self.rebuild_range(id, range)
+    }
+
+    /// As [`Self::export`], where nobody uses the image.
+    pub(crate) fn rebuild(&self, id: &ImageId) -> Result<Export, StoreError> {
+        let mut export = self.rebuild_range(id, 0..u64::MAX)?;
+        export.parts.leave_objects_to_digest();
+        export.digest = Some(DigestThread::start());
+        Ok(export)
+    }
+
+    fn rebuild_range(&self, id: &ImageId, range: Range<u64>) -> Result<Export, StoreError> {
         let image = self.image_dir(id)?;
         let parts = Parts::open(image.recipe()?, image.recipe_path(), self.objects_dir(), range)?;
         let head = parts.head();

@@ -9,6 +9,7 @@ use crate::{
     error::StoreError,
     render::{layers, render},
     store::Store,
+    tree::Tree,
 };
 
 impl Store {
@@ -17,7 +18,7 @@ impl Store {
     ///
     /// For an ordinary user, who may not give files away, all of them are that user's.
     pub fn extract(&self, id: &ImageId, directory: &Path) -> Result<(), StoreError> {
-        let tree = render(self, &layers(self, id)?)?;
+        let tree = self.tree_to_copy(id)?;
         let io = StoreError::io;
         let is_new = match fs::create_dir(directory) {
             Ok(()) => true,
@@ -44,10 +45,16 @@ impl Store {
     /// symbolic link of that name; files that the image does not name stay, and so does a directory that is not empty
     /// where the image has none: that is an error.
     pub fn extract_over(&self, id: &ImageId, directory: &Path) -> Result<(), StoreError> {
-        let tree = render(self, &layers(self, id)?)?;
+        let tree = self.tree_to_copy(id)?;
         fs::create_dir_all(directory).map_err(StoreError::io(directory))?;
         let objects = self.objects_dir();
         check_out(&tree, directory, &objects, Contents::Copied, Before::Anything).map_err(StoreError::io(directory))
+    }
+
+    fn tree_to_copy(&self, id: &ImageId) -> Result<Tree, StoreError> {
+        let layers = layers(self, id)?;
+        self.mark_used(layers.iter().map(|layer| layer.id));
+        render(self, &layers)
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) const MANIFEST: &str = "manifest";
 pub(crate) const RECIPE: &str = "recipe";
 pub(crate) const PROVENANCE: &str = "provenance.json";
 pub(crate) const UNVERIFIED: &str = "unverified";
+pub(crate) const USED: &str = "used";
 
 /// An image that is in the store.
 pub(crate) struct ImageDir {

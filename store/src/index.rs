@@ -1,19 +1,21 @@
 //! The index: a SQLite database over `images/`, for listing and finding without opening every manifest.
 //!
-//! The files are the truth. Where the index and the directory do not hold the same number of images, or the index
-//! cannot be read, it is made anew from the files.
+//! The files are the truth. Whoever opens the store adds to the index what has a directory and no row, and removes
+//! what has a row and no directory: a process that was killed has left that. An index that cannot be read is made anew
+//! from the files.
 
 use std::{
     cmp::Ordering,
-    fs, io,
+    collections::HashSet,
+    fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use dhow_image::{ImageId, Labels, Name};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, TransactionBehavior, params};
 
-use crate::{error::StoreError, image_dir::ImageDir, recipe::RecipeReader};
+use crate::{discard::discard, error::StoreError, image_dir::ImageDir, locks, recipe::RecipeReader};
 
 const SCHEMA_VERSION: i32 = 2;
 const SCHEMA: &str = "
@@ -79,35 +81,73 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Opens the index, and makes it agree with `images`. One that is damaged is made anew.
-    pub(crate) fn open(path: &Path, images: &Path) -> Result<Self, StoreError> {
-        match Self::open_there(path, images) {
+    /// Opens the index, and makes it agree with `images/`. One that is damaged is made anew.
+    pub(crate) fn open(root: &Path) -> Result<Self, StoreError> {
+        match Self::open_there(root) {
+            Err(StoreError::Index { source, .. }) if is_damage(&source) => Self::open_anew(root),
+            opened => opened,
+        }
+    }
+
+    /// Makes a damaged index anew, unless another process has done it.
+    fn open_anew(root: &Path) -> Result<Self, StoreError> {
+        let _lock = locks::index(root)?;
+        match Self::open_there(root) {
             Err(StoreError::Index { source, .. }) if is_damage(&source) => {
-                for suffix in ["", "-wal", "-shm"] {
-                    let mut file = path.as_os_str().to_owned();
-                    file.push(suffix);
-                    match fs::remove_file(&file) {
-                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                            return Err(StoreError::io(file)(error));
-                        }
-                        _ => {}
-                    }
+                tracing::warn!("the index is damaged and is made anew: {source}");
+                for name in ["index.db-wal", "index.db-shm", "index.db"] {
+                    discard(&root.join(name))?;
                 }
-                Self::open_there(path, images)
+                Self::open_there(root)
             }
             opened => opened,
         }
     }
 
-    fn open_there(path: &Path, images: &Path) -> Result<Self, StoreError> {
+    /// An index that lives as long as its process, for a store that can only be read.
+    pub(crate) fn in_memory(root: &Path) -> Result<Self, StoreError> {
+        let path = root.join("index.db");
         let open = || -> rusqlite::Result<Connection> {
-            let mut connection = Connection::open(path)?;
+            let connection = Connection::open_in_memory()?;
+            connection.execute_batch(SCHEMA)?;
+            // What the index on disk knows need not be read from the files. If it cannot be read, they are.
+            let on_disk = || {
+                let mut uri = url_of(&path);
+                uri.push_str("?immutable=1");
+                let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_URI;
+                select(&Connection::open_with_flags(uri, flags)?, "", [])
+            };
+            for record in on_disk().unwrap_or_default() {
+                insert(&connection, &record)?;
+            }
+            Ok(connection)
+        };
+        let mut index = Self {
+            connection: open().map_err(|source| StoreError::Index {
+                path: path.clone(),
+                source,
+            })?,
+            path,
+        };
+        index.agree_with(&root.join("images"))?;
+        Ok(index)
+    }
+
+    fn open_there(root: &Path) -> Result<Self, StoreError> {
+        let path = root.join("index.db");
+        let open = || -> rusqlite::Result<Connection> {
+            let mut connection = Connection::open(&path)?;
             connection.busy_timeout(Duration::from_secs(30))?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "NORMAL")?;
-            let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            if version != SCHEMA_VERSION {
+            let version = |connection: &Connection| -> rusqlite::Result<i32> {
+                connection.pragma_query_value(None, "user_version", |row| row.get(0))
+            };
+            if version(&connection)? == SCHEMA_VERSION {
+                return Ok(connection);
+            }
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if version(&transaction)? != SCHEMA_VERSION {
                 transaction.execute_batch("DROP TABLE IF EXISTS image;")?;
                 transaction.execute_batch(SCHEMA)?;
                 transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
@@ -116,15 +156,44 @@ impl Index {
             Ok(connection)
         };
         let connection = open().map_err(|source| StoreError::Index {
-            path: path.to_owned(),
+            path: path.clone(),
             source,
         })?;
-        let mut index = Self {
-            path: path.to_owned(),
-            connection,
-        };
-        index.agree_with(images)?;
+        let mut index = Self { path, connection };
+        index.agree_with(&root.join("images"))?;
         Ok(index)
+    }
+
+    /// Makes the index anew from the files. Other programs that have it open go on with the old one until they open
+    /// the store again.
+    pub(crate) fn rebuild(&mut self, root: &Path) -> Result<(), StoreError> {
+        let _lock = locks::index(root)?;
+        for name in ["index.db-wal", "index.db-shm", "index.db"] {
+            discard(&root.join(name))?;
+        }
+        *self = Self::open_there(root)?;
+        Ok(())
+    }
+
+    /// What SQLite itself finds wrong with the index.
+    pub(crate) fn problems(&self) -> Result<Vec<String>, StoreError> {
+        let check = || -> rusqlite::Result<Vec<String>> {
+            let mut check = self.connection.prepare("PRAGMA integrity_check")?;
+            check.query_map([], |row| row.get(0))?.collect()
+        };
+        let mut found = match check() {
+            Err(error) if is_damage(&error) => vec![error.to_string()],
+            checked => checked.map_err(self.error())?,
+        };
+        found.retain(|line| line != "ok");
+        Ok(found)
+    }
+
+    pub(crate) fn remove(&self, id: &ImageId) -> Result<(), StoreError> {
+        let removed = self
+            .connection
+            .execute("DELETE FROM image WHERE id = ?1", [id.to_string()]);
+        removed.map(drop).map_err(self.error())
     }
 
     pub(crate) fn insert(&self, record: &ImageRecord) -> Result<(), StoreError> {
@@ -142,49 +211,64 @@ impl Index {
     }
 
     fn select(&self, rest: &str, values: impl rusqlite::Params) -> Result<Vec<ImageRecord>, StoreError> {
-        let sql = format!("SELECT id, name, labels, tar_size, imported_at, verified FROM image {rest}");
-        let query = || -> rusqlite::Result<Vec<ImageRecord>> {
-            self.connection
-                .prepare_cached(&sql)?
-                .query_map(values, record)?
-                .collect()
-        };
-        let mut records = query().map_err(self.error())?;
+        let mut records = select(&self.connection, rest, values).map_err(self.error())?;
         records.sort_by(ImageRecord::compare);
         Ok(records)
     }
 
-    /// Makes the index anew where it does not hold as many images as the directory does.
+    /// Adds the images that have a directory and no row, and removes the rows that have no directory.
     fn agree_with(&mut self, images: &Path) -> Result<(), StoreError> {
-        let count = "SELECT count(*) FROM image";
-        let in_index: i64 = self
-            .connection
-            .query_row(count, [], |row| row.get(0))
-            .map_err(self.error())?;
-        let ids = image_ids(images)?;
-        if usize::try_from(in_index) == Ok(ids.len()) {
+        if self.differences(images)?.are_none() {
             return Ok(());
         }
-        // One damaged image must not shut out all others; who asks for it is told.
-        let mut records = Vec::new();
-        for id in &ids {
+        // The directory is read again with all others shut out: an image has its row after its directory, and loses
+        // it after its directory, so that whatever differs now is left over or about to be put right.
+        let path = self.path.clone();
+        let failed = |source| StoreError::Index {
+            path: path.clone(),
+            source,
+        };
+        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
+        let put_right = self
+            .differences(images)
+            .and_then(|differences| self.put_right(images, &differences));
+        let end = if put_right.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        self.connection.execute_batch(end).map_err(failed)?;
+        put_right
+    }
+
+    fn put_right(&self, images: &Path, differences: &Differences) -> Result<(), StoreError> {
+        for id in &differences.gone {
+            self.remove(id)?;
+        }
+        for id in &differences.new {
             match read_record(images, id) {
-                Ok(record) => records.push(record),
+                Ok(record) => self.insert(&record)?,
+                // One damaged image must not shut out all others; who asks for it is told.
                 Err(error) => tracing::warn!("`{}` is left out of the index: {error}", id.short()),
             }
         }
-        let path = &self.path;
-        let rebuild = |connection: &mut Connection| -> rusqlite::Result<()> {
-            let transaction = connection.transaction()?;
-            transaction.execute("DELETE FROM image", [])?;
-            for record in &records {
-                insert(&transaction, record)?;
-            }
-            transaction.commit()
+        Ok(())
+    }
+
+    fn differences(&self, images: &Path) -> Result<Differences, StoreError> {
+        let rows = || -> rusqlite::Result<Vec<String>> {
+            self.connection
+                .prepare_cached("SELECT id FROM image")?
+                .query_map([], |row| row.get(0))?
+                .collect()
         };
-        rebuild(&mut self.connection).map_err(|source| StoreError::Index {
-            path: path.clone(),
-            source,
+        let rows: HashSet<ImageId> = rows()
+            .map_err(self.error())?
+            .iter()
+            .filter_map(|id| id.parse().ok())
+            .collect();
+        let directories = image_ids(images)?;
+        let new = directories.iter().filter(|id| !rows.contains(id)).copied().collect();
+        let directories: HashSet<_> = directories.into_iter().collect();
+        Ok(Differences {
+            new,
+            gone: rows.difference(&directories).copied().collect(),
         })
     }
 
@@ -192,6 +276,31 @@ impl Index {
         let path = self.path.clone();
         move |source| StoreError::Index { path, source }
     }
+}
+
+/// Where the index and the directory differ.
+struct Differences {
+    new: Vec<ImageId>,
+    gone: Vec<ImageId>,
+}
+
+impl Differences {
+    fn are_none(&self) -> bool {
+        self.new.is_empty() && self.gone.is_empty()
+    }
+}
+
+/// A path as SQLite wants it where options follow.
+fn url_of(path: &Path) -> String {
+    use std::{fmt::Write, os::unix::ffi::OsStrExt};
+    let mut url = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'-' | b'_' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => url.push(char::from(*byte)),
+            _ => write!(url, "%{byte:02X}").expect("a String takes all that is written"),
+        }
+    }
+    url
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {
@@ -211,7 +320,7 @@ pub(crate) fn image_ids(images: &Path) -> Result<Vec<ImageId>, StoreError> {
 }
 
 /// Reads from an image's own files what the index holds of it.
-fn read_record(images: &Path, id: &ImageId) -> Result<ImageRecord, StoreError> {
+pub(crate) fn read_record(images: &Path, id: &ImageId) -> Result<ImageRecord, StoreError> {
     let image = ImageDir::open(images, id)?;
     let manifest = image.manifest()?;
     let path = image.recipe_path();
@@ -229,6 +338,11 @@ fn read_record(images: &Path, id: &ImageId) -> Result<ImageRecord, StoreError> {
         imported_at,
         standing: image.standing(),
     })
+}
+
+fn select(connection: &Connection, rest: &str, values: impl rusqlite::Params) -> rusqlite::Result<Vec<ImageRecord>> {
+    let sql = format!("SELECT id, name, labels, tar_size, imported_at, verified FROM image {rest}");
+    connection.prepare_cached(&sql)?.query_map(values, record)?.collect()
 }
 
 fn insert(connection: &Connection, record: &ImageRecord) -> rusqlite::Result<()> {

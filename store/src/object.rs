@@ -51,6 +51,19 @@ impl ObjectId {
     }
 }
 
+impl ObjectId {
+    /// The object that lies at this path beneath `objects/`, given as its directory and its name in it.
+    pub(crate) fn from_path(fan: &str, rest: &str) -> Option<Self> {
+        let hex = format!("{fan}{rest}");
+        if fan.len() != 2 || hex.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(hex, &mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+}
+
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
@@ -97,7 +110,7 @@ impl StagedObjects {
     fn add_small(&mut self, size: usize, mut content: impl Read) -> io::Result<ObjectId> {
         content.read_exact(&mut self.held[..size])?;
         let id = ObjectId(Sha256::digest(&self.held[..size]).into());
-        if !self.has(&id) {
+        if !self.has(&id, size as u64) {
             let path = self.stage(&id)?;
             create(&path)?.write_all(&self.held[..size])?;
         }
@@ -120,12 +133,16 @@ impl StagedObjects {
             left -= read as u64;
         }
         let id = ObjectId(hasher.finalize().into());
-        if self.has(&id) {
+        if self.has(&id, size) {
             fs::remove_file(&unnamed)?;
         } else {
             fs::rename(&unnamed, self.stage(&id)?)?;
         }
         Ok(id)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.new.is_empty()
     }
 
     /// Moves the objects to where the store looks for them. A process that died here leaves whole objects that no
@@ -149,9 +166,11 @@ impl StagedObjects {
         Ok(())
     }
 
-    fn has(&self, id: &ObjectId) -> bool {
+    /// Whether the object is there. One that a failing disk has cut short is not: the new one takes its place.
+    fn has(&self, id: &ObjectId, size: u64) -> bool {
         let staged = self.new.get(&id.0[0]).is_some_and(|ids| ids.contains(id));
-        staged || self.objects.join(id.relative_path()).exists()
+        let there = || fs::symlink_metadata(self.objects.join(id.relative_path()));
+        staged || there().is_ok_and(|file| file.is_file() && file.len() == size)
     }
 
     /// Where a new object is written.

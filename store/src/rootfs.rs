@@ -48,7 +48,9 @@ pub struct Rootfs {
 impl Store {
     /// Renders an image with its dependencies, unless that has been done before, in the first way that works here.
     pub fn rootfs(&self, id: &ImageId) -> Result<Rootfs, StoreError> {
-        self.rendered(id, &layers(self, id)?, self.probe().way)
+        let layers = layers(self, id)?;
+        self.mark_used(layers.iter().map(|layer| layer.id));
+        self.rendered(id, &layers, self.probe().way)
     }
 
     /// The tree of these layers, made if it is not there yet.
@@ -99,7 +101,7 @@ impl Store {
 }
 
 /// Trees are named by what made them: the images in their order, each with those whose whitelists it had to pass.
-fn tree_name(id: &ImageId, layers: &[Layer], way: Way) -> String {
+pub(crate) fn tree_name(id: &ImageId, layers: &[Layer], way: Way) -> String {
     let suffix = way.as_str();
     if layers.len() == 1 {
         return format!("{id}.{suffix}");

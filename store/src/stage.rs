@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, BufWriter, Read, Seek, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::SystemTime,
 };
 
@@ -14,6 +14,7 @@ use crate::{
     error::StoreError,
     image_dir::{MANIFEST, PROVENANCE, RECIPE, UNVERIFIED},
     index::{ImageRecord, Standing},
+    locks::{self, Held},
     object::StagedObjects,
     recipe::{MAX_SMALL, RecipeHead, RecipeWriter},
     store::Store,
@@ -22,6 +23,8 @@ use crate::{
 /// An image that has been read whole and checked, and that nobody sees yet. Dropped, it leaves nothing.
 pub struct StagedImage<'store> {
     store: &'store Store,
+    /// Keeps the objects that are there already from being collected before the image names them.
+    _lock: Held,
     directory: TempDir,
     objects: StagedObjects,
     id: ImageId,
@@ -33,6 +36,8 @@ impl Store {
     /// Reads an archive, compressed or not, into a staging directory: its objects that are not in the store yet, its
     /// recipe and its manifest.
     pub fn stage(&self, archive: impl Read + Send) -> Result<StagedImage<'_>, StoreError> {
+        self.check_writable()?;
+        let lock = locks::ingest(self.root())?;
         let tmp = self.tmp_dir();
         let directory = tempfile::Builder::new()
             .prefix("stage-")
@@ -62,6 +67,7 @@ impl Store {
         fs::write(&path, &json).map_err(StoreError::io(&path))?;
         Ok(StagedImage {
             store: self,
+            _lock: lock,
             directory,
             objects,
             id,
@@ -76,7 +82,7 @@ fn read_entries(
     tar: &mut TarReader<impl Read>,
     objects: &mut StagedObjects,
     recipe: &mut RecipeWriter<impl Write + Seek>,
-    recipe_path: &std::path::Path,
+    recipe_path: &Path,
 ) -> Result<(ImageManifest, Vec<u8>), StoreError> {
     let mut manifest = None;
     loop {
@@ -138,7 +144,9 @@ impl StagedImage<'_> {
     /// Makes the image visible, whole, with the record of where it came from and why it was believed.
     ///
     /// An image that is in the store already stays as it is, its provenance too: but one that nobody vouched for is
-    /// vouched for from now on, if this one is.
+    /// vouched for from now on, if this one is, and objects that it had lost are there again.
+    ///
+    /// When this returns, a power cut loses nothing of it.
     pub fn commit(self, provenance: &serde_json::Value, standing: Standing) -> Result<ImageId, StoreError> {
         self.write(
             PROVENANCE,
@@ -147,16 +155,22 @@ impl StagedImage<'_> {
         if standing == Standing::Unverified {
             self.write(UNVERIFIED, b"")?;
         }
-        // All of it is on disk before any of it has its name; the journal keeps the renames in their order.
+        // All of it is on disk before any of it has its name, or a power cut would leave objects that are none. This
+        // also covers the objects of others that this image shares.
         self.store.sync()?;
-        let objects = self.store.objects_dir();
-        self.objects.put_in_place().map_err(StoreError::io(objects))?;
+        if !self.objects.is_empty() {
+            let objects = self.store.objects_dir();
+            self.objects.put_in_place().map_err(StoreError::io(objects))?;
+            // Not every file system keeps renames in their order, and the image's must be the last.
+            self.store.sync()?;
+        }
         let place = self.store.images_dir().join(self.id.to_string());
         match fs::rename(self.directory.path().join("image"), &place) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => self.vouch(standing)?,
             Err(source) => return Err(StoreError::Io { path: place, source }),
         }
+        sync_directory(&self.store.images_dir())?;
         self.store.index()?.insert(&ImageRecord {
             id: self.id,
             name: self.manifest.name.clone(),
@@ -175,6 +189,7 @@ impl StagedImage<'_> {
         if there.standing() < standing {
             let path = there.path().join(PROVENANCE);
             fs::rename(image_file(&self.directory, PROVENANCE), &path).map_err(StoreError::io(path))?;
+            sync_directory(there.path())?;
             let path = there.path().join(UNVERIFIED);
             fs::remove_file(&path).map_err(StoreError::io(path))?;
         }
@@ -185,6 +200,12 @@ impl StagedImage<'_> {
         let path = image_file(&self.directory, name);
         fs::write(&path, content).map_err(StoreError::io(path))
     }
+}
+
+/// Puts the names in a directory on the disk.
+fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    let synced = File::open(path).and_then(|directory| directory.sync_all());
+    synced.map_err(StoreError::io(path))
 }
 
 fn image_file(directory: &TempDir, name: &str) -> PathBuf {

@@ -5,27 +5,32 @@
 //!   objects/ab/cdef…                           contents of files, named by SHA-256; never changed
 //!   images/<id>/{manifest,recipe,provenance.json}   one directory an image; never changed, but that an image which
 //!   images/<id>/unverified                       nobody vouches for has this mark, until somebody does
+//!   images/<id>/used                           an empty file: its time is when the image was last used
 //!   trees/<id>.{erofs,stubs,checkout}          rendered root file systems; can be made again
 //!   pods/                                      the pods', which `dhow-pod` owns
 //!   index.db                                   SQLite over images/; can be made again
-//!   locks/store                                held shared by every process that has the store open
+//!   locks/                                     see `locks.rs`
+//!   pins/<name>                                IDs of images that stay
+//!   quarantine/                                what `fsck` found damaged
 //!   tmp/                                       what is being made; emptied by whoever finds nobody else here
 //!   downloads/                                 what is on its way here, which `dhow-fetchers` owns; outlives processes
 //! ```
 //!
 //! **Visible means whole.** Everything is made in `tmp/`, synced, and renamed into its place; an image's directory
-//! comes last. A process that dies leaves temporary files, or objects that no image names, and nothing else.
+//! comes last, after its objects are synced there too. What is removed goes the other way: an image's directory is
+//! renamed into `tmp/` first, and objects go only when no image names them. A process that dies leaves temporary
+//! files, or objects that no image names, and nothing else.
 //!
 //! **Readers.** Only the store's owner looks into `objects/`, `trees/`, `tmp/`, `downloads/` and `locks/`: an image may hold secrets,
 //! and whoever can open a lock can keep it.
 //!
-//! **Locks.** A process holds `locks/store` shared as long as a [`Store`] lives, so that nobody empties `tmp/` or
-//! collects objects under it. SQLite looks after the index itself.
+//! **A store that cannot be written** (a read-only file system, another user's directory) is opened to be read: it is
+//! listed from its files, and exports what its reader may read.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io,
-    os::unix::fs::DirBuilderExt,
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, OnceLock},
 };
@@ -34,10 +39,12 @@ use dhow_image::{ImageId, ImageIdPrefix, ImageManifest, Labels, Limits, Name};
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::{
+    discard::discard,
     error::StoreError,
     image_dir::ImageDir,
     index::{ImageRecord, Index, Standing, image_ids},
     way::Probe,
+    locks,
 };
 
 /// The version of the layout.
@@ -50,18 +57,37 @@ pub struct Store {
     limits: Limits,
     pub(crate) probed: OnceLock<Probe>,
     _lock: Flock<File>,
+    is_read_only: bool,
+    /// `None` where a store that can only be read has no lock to be opened.
+    _lock: Option<Flock<File>>,
 }
 
 impl Store {
-    /// Opens the store in `root`, and makes one there if there is none.
+    /// Opens the store in `root`, and makes one there if there is none. One that cannot be written is opened to be
+    /// read.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
+        match Self::open_to_write(root) {
+            Err(StoreError::Io { path, source }) if cannot_write(&source) && root.join("VERSION").is_file() => {
+                let path = path.display();
+                tracing::warn!("the store can only be read: `{path}`: {source}");
+                Self::open_to_read(root)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_to_write(root: &Path) -> Result<Self, StoreError> {
         fs::create_dir_all(root).map_err(StoreError::io(root))?;
         let root = root.canonicalize().map_err(StoreError::io(root))?;
+        // Who opens another user's store must not fail halfway: all of these are the owner's.
+        let writable = nix::unistd::access(&root, nix::unistd::AccessFlags::W_OK);
+        writable.map_err(|errno| StoreError::io(&root)(errno.into()))?;
         for (name, mode) in [
             ("objects", 0o700),
             ("images", 0o755),
             ("trees", 0o700),
             ("pods", 0o755),
+            ("pins", 0o755),
             ("locks", 0o700),
             ("tmp", 0o700),
             ("downloads", 0o700),
@@ -75,12 +101,31 @@ impl Store {
         }
         check_version(&root)?;
         let lock = lock(&root)?;
-        let index = Index::open(&root.join("index.db"), &root.join("images"))?;
+        let index = Index::open(&root)?;
         Ok(Self {
             root,
             index: Mutex::new(index),
             limits: Limits::default(),
             probed: OnceLock::new(),
+            is_read_only: false,
+            _lock: Some(lock),
+        })
+    }
+
+    fn open_to_read(root: &Path) -> Result<Self, StoreError> {
+        let root = root.canonicalize().map_err(StoreError::io(root))?;
+        check_version(&root)?;
+        let lock = File::open(root.join("locks/store"));
+        let lock = lock
+            .ok()
+            .and_then(|file| Flock::lock(file, FlockArg::LockSharedNonblock).ok());
+        let index = Index::in_memory(&root)?;
+        Ok(Self {
+            root,
+            index: Mutex::new(index),
+            limits: Limits::default(),
+            probed: OnceLock::new(),
+            is_read_only: true,
             _lock: lock,
         })
     }
@@ -94,6 +139,18 @@ impl Store {
     /// How large the images may be that are taken in.
     pub fn limits(&self) -> Limits {
         self.limits
+    /// Whether the store can only be read.
+    pub fn is_read_only(&self) -> bool {
+        self.is_read_only
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
+        match self.is_read_only {
+            true => Err(StoreError::ReadOnly {
+                path: self.root.clone(),
+            }),
+            false => Ok(()),
+        }
     }
 
     /// The store's directory.
@@ -137,7 +194,9 @@ impl Store {
     pub fn find(&self, name: &Name, labels: &Labels, standing: Standing) -> Result<Option<ImageId>, StoreError> {
         let images = self.index()?.named(name)?;
         let fits = |image: &ImageRecord| image.standing >= standing && labels.first_mismatch(&image.labels).is_none();
-        Ok(images.into_iter().find(fits).map(|image| image.id))
+        // What is being removed has lost its directory and not yet its row.
+        let found = images.into_iter().find(|image| fits(image) && self.contains(&image.id));
+        Ok(found.map(|image| image.id))
     }
 
     /// All images, in the order of their names, and within a name the highest version first.
@@ -181,6 +240,10 @@ impl Store {
         self.root.join("trees")
     }
 
+    pub(crate) fn quarantine_dir(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
     pub(crate) fn index(&self) -> Result<MutexGuard<'_, Index>, StoreError> {
         Ok(self.index.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
@@ -203,18 +266,34 @@ fn check_version(root: &Path) -> Result<(), StoreError> {
             path: root.to_owned(),
             found: version.trim().chars().take(20).collect(),
         }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::write(&path, format!("{VERSION}\n")).map_err(StoreError::io(path))
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => write_version(root).map_err(StoreError::io(path)),
         Err(source) => Err(StoreError::Io { path, source }),
     }
+}
+
+/// Whole or not at all, and first on the disk: a store whose `VERSION` a power cut has emptied is nobody's.
+fn write_version(root: &Path) -> io::Result<()> {
+    let mut file = tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(0o644))
+        .tempfile_in(root.join("tmp"))?;
+    file.write_all(format!("{VERSION}\n").as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(root.join("VERSION")).map_err(|error| error.error)?;
+    File::open(root)?.sync_all()
+}
+
+/// Whether an error says that this user may not, or nobody can, write here.
+fn cannot_write(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+    )
 }
 
 /// Takes the lock, and tidies up if nobody else has the store open.
 fn lock(root: &Path) -> Result<Flock<File>, StoreError> {
     let path = root.join("locks/store");
-    let open = || OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = open().map_err(StoreError::io(&path))?;
+    let file = locks::open(&path).map_err(StoreError::io(&path))?;
     let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(alone) => {
             empty(&root.join("tmp"))?;
@@ -237,13 +316,7 @@ fn lock(root: &Path) -> Result<Flock<File>, StoreError> {
 /// Removes what processes that died have left.
 fn empty(tmp: &Path) -> Result<(), StoreError> {
     for entry in fs::read_dir(tmp).map_err(StoreError::io(tmp))? {
-        let path = entry.map_err(StoreError::io(tmp))?.path();
-        let removed = if path.is_dir() {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
-        };
-        removed.map_err(StoreError::io(path))?;
+        discard(&entry.map_err(StoreError::io(tmp))?.path())?;
     }
     Ok(())
 }

@@ -1,112 +1,107 @@
-//! How much room the images take, and how much they share.
+//! How much the store holds, and how much of that nobody needs.
 
-use std::{collections::HashMap, fs, io, os::unix::fs::MetadataExt, path::Path};
+use crate::{
+    error::StoreError,
+    gc::{Effect, GcOptions},
+    inventory::{disk_usage, entries},
+    roots::Images,
+    store::Store,
+};
 
-use dhow_image::ImageId;
+/// A number of things, and what they take on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// How many there are.
+    pub number: u64,
+    /// What they take together, in bytes.
+    pub bytes: u64,
+}
 
-use crate::{error::StoreError, object::ObjectId, store::Store};
+impl Amount {
+    pub(crate) fn add(&mut self, bytes: u64) {
+        self.number += 1;
+        self.bytes += bytes;
+    }
+}
 
-/// What a store holds, in bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+impl FromIterator<u64> for Amount {
+    fn from_iter<I: IntoIterator<Item = u64>>(sizes: I) -> Self {
+        let mut amount = Self::default();
+        sizes.into_iter().for_each(|bytes| amount.add(bytes));
+        amount
+    }
+}
+
+/// What a store holds. Sizes are bytes on the disk where nothing else is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// How many images there are.
-    pub images: usize,
-    /// How many objects they have.
-    pub objects: usize,
-    /// What the tars of all images come to.
+    /// The images, with what their own files (recipes, manifests) take.
+    pub images: Amount,
+    /// The sum of the images' tars: what they would take without each other.
     pub logical: u64,
-    /// What the disk holds of objects, images and trees, in whole blocks.
-    pub real: u64,
-    /// Of that, what trees take: they can be made again.
-    pub trees: u64,
-    /// What would be there beside what is, if every image had its objects for itself.
+    /// Objects.
+    pub objects: Amount,
+    /// What is spared since images share objects: each object's size times the images that need it beside the first.
     pub shared: u64,
-    /// The images, in the order of their IDs.
-    pub by_image: Vec<ImageUsage>,
+    /// Rendered trees.
+    pub trees: Amount,
+    /// Temporary files.
+    pub temporary: u64,
+    /// What was found damaged.
+    pub quarantine: u64,
+    /// What [`Store::collect`] would free now. `None` if it would not start, since an image is damaged.
+    pub collectable: Option<Amount>,
 }
 
-/// What one image takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImageUsage {
-    /// Which image.
-    pub id: ImageId,
-    /// The bytes of all of its objects.
-    pub objects: u64,
-    /// Of these, what other images have too.
-    pub shared: u64,
-}
-
-impl ImageUsage {
-    /// What goes when the image goes.
-    pub fn own(&self) -> u64 {
-        self.objects - self.shared
+impl Usage {
+    /// All that the store takes on the disk, without the pods.
+    pub fn total(&self) -> u64 {
+        self.images.bytes + self.objects.bytes + self.trees.bytes + self.temporary + self.quarantine
     }
 }
 
 impl Store {
-    /// Adds up what the images take, from their recipes and from the disk. An image whose recipe is damaged is left
-    /// out of what is shared.
+    /// Counts what the store holds. Other programs may change it meanwhile.
     pub fn usage(&self) -> Result<Usage, StoreError> {
-        let images = self.images()?;
-        let mut uses: HashMap<ObjectId, (u64, u32)> = HashMap::new();
-        for image in &images {
-            for (object, size) in self.objects_of(&image.id).unwrap_or_default() {
-                uses.entry(object).or_insert((size, 0)).1 += 1;
-            }
-        }
-        let mut by_image = Vec::new();
-        for image in &images {
-            let objects = self.objects_of(&image.id).unwrap_or_default();
-            let shared = objects
-                .iter()
-                .filter(|(object, _)| uses.get(object).is_some_and(|(_, uses)| *uses > 1));
-            by_image.push(ImageUsage {
-                id: image.id,
-                objects: objects.values().sum(),
-                shared: shared.map(|(_, size)| size).sum(),
-            });
-        }
-        by_image.sort_by_key(|image| image.id);
-        let trees = on_disk(&self.trees_dir())?;
-        Ok(Usage {
-            images: images.len(),
-            objects: uses.len(),
-            logical: images.iter().map(|image| image.tar_size).sum(),
-            real: on_disk(&self.objects_dir())? + on_disk(&self.images_dir())? + trees,
-            trees,
-            shared: uses.values().map(|(size, uses)| size * u64::from(uses - 1)).sum(),
-            by_image,
-        })
-    }
-}
-
-/// The blocks of all files in a directory and of itself, hard links counted once. What vanishes on the way is not
-/// counted: other processes may be at work.
-fn on_disk(directory: &Path) -> Result<u64, StoreError> {
-    let mut total = 0;
-    let mut linked = std::collections::HashSet::new();
-    let mut pending = vec![directory.to_owned()];
-    while let Some(path) = pending.pop() {
-        let gone = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => Ok(()),
-            _ => Err(StoreError::io(&path)(error)),
+        let objects = self.list_objects()?;
+        let images = Images::of(self)?;
+        let mut usage = Usage {
+            objects: objects.values().map(|file| file.bytes).collect(),
+            temporary: disk_usage(&self.tmp_dir())?,
+            quarantine: disk_usage(&self.quarantine_dir())?,
+            ..Usage::default()
         };
-        let metadata = match fs::symlink_metadata(&path) {
-            Ok(metadata) => metadata,
-            Err(error) => {
-                gone(error)?;
+        let mut named = 0;
+        let mut needed = std::collections::HashSet::new();
+        for record in images.records() {
+            usage.logical += record.tar_size;
+            let Ok(directory) = self.image_dir(&record.id) else {
                 continue;
+            };
+            usage.images.add(disk_usage(directory.path())?);
+            // What a damaged recipe needs is not known; fsck tells of it.
+            for object in self.objects_of(&directory).unwrap_or_default().into_keys() {
+                let bytes = objects.get(&object).map_or(0, |file| file.bytes);
+                named += bytes;
+                if needed.insert(object) {
+                    usage.shared += bytes;
+                }
             }
-        };
-        if metadata.is_dir() {
-            match fs::read_dir(&path) {
-                Ok(entries) => pending.extend(entries.flatten().map(|entry| entry.path())),
-                Err(error) => gone(error)?,
-            }
-        } else if metadata.nlink() > 1 && !linked.insert((metadata.dev(), metadata.ino())) {
-            continue;
         }
-        total += metadata.blocks() * 512;
+        // All that is named, less what is there for it.
+        usage.shared = named - usage.shared;
+        for path in entries(&self.trees_dir())? {
+            usage.trees.add(disk_usage(&path)?);
+        }
+        let options = GcOptions {
+            effect: Effect::Report,
+            ..GcOptions::default()
+        };
+        usage.collectable = match self.collect(&options) {
+            Ok(report) => Some(report.freed()),
+            Err(StoreError::Damaged { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(usage)
     }
-    Ok(total)
 }

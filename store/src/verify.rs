@@ -9,12 +9,7 @@ use std::{
 use dhow_image::ImageId;
 use sha2::{Digest, Sha256};
 
-use crate::{
-    error::StoreError,
-    object::ObjectId,
-    recipe::{RecipeReader, Record},
-    store::Store,
-};
+use crate::{error::StoreError, object::ObjectId, store::Store};
 
 /// What was found when an image was read whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +39,7 @@ impl Store {
         if let Err(error) = self.manifest(id) {
             problems.push(with_cause(&error));
         }
-        let objects = self.objects_of(id).unwrap_or_else(|error| {
+        let objects = self.objects_of(&self.image_dir(id)?).unwrap_or_else(|error| {
             problems.push(with_cause(&error));
             BTreeMap::new()
         });
@@ -61,20 +56,6 @@ impl Store {
             tar_size,
             problems,
         })
-    }
-
-    /// The objects of an image, each once, with their sizes.
-    pub(crate) fn objects_of(&self, id: &ImageId) -> Result<BTreeMap<ObjectId, u64>, StoreError> {
-        let image = self.image_dir(id)?;
-        let io = || StoreError::io(image.recipe_path());
-        let mut recipe = RecipeReader::new(image.recipe()?).map_err(io())?;
-        let mut objects = BTreeMap::new();
-        while let Some(record) = recipe.next().map_err(io())? {
-            if let Record::Object(object, size) = record {
-                objects.insert(object, size);
-            }
-        }
-        Ok(objects)
     }
 }
 
