@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use dhow_image::{ArchiveError, ConvertError};
-use dhow_store::StoreError;
+use dhow_store::{StoreError, User};
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -22,6 +22,18 @@ impl std::fmt::Display for Usage {
 }
 
 impl std::error::Error for Usage {}
+
+/// What the command line names is not there.
+#[derive(Debug)]
+pub(crate) struct NotFound(pub(crate) String);
+
+impl std::fmt::Display for NotFound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotFound {}
 
 /// Reports a failure and gives the exit code that tells its kind.
 #[expect(clippy::print_stderr, reason = "this is where failures are reported")]
@@ -67,6 +79,9 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if cause.downcast_ref::<Usage>().is_some() {
         return Some(USAGE);
+    }
+    if cause.downcast_ref::<NotFound>().is_some() {
+        return Some(NOT_FOUND);
     }
     if let Some(error) = as_a::<dhow_fetchers::Error>(cause) {
         return match error.kind() {
@@ -116,7 +131,13 @@ fn as_a<'a, E: std::error::Error + 'static>(cause: &'a (dyn std::error::Error + 
 
 /// The one thing to try, where there is one.
 fn hint(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(|cause| match as_a::<dhow_trust::Error>(cause)? {
+    error
+        .chain()
+        .find_map(|cause| trust_hint(cause).or_else(|| store_hint(as_a(cause)?)))
+}
+
+fn trust_hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    match as_a::<dhow_trust::Error>(cause)? {
         dhow_trust::Error::UnknownSigner { .. } => {
             Some("`dhow trust add --prefix NAME` shows the publisher's keys".to_owned())
         }
@@ -127,5 +148,24 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         dhow_trust::Error::Agent { .. } => Some("`gpgconf --launch gpg-agent` starts the agent".to_owned()),
         dhow_trust::Error::KeyNotFound { .. } => Some("`dhow key generate` makes a key".to_owned()),
         _ => None,
-    })
+    }
+}
+
+fn store_hint(error: &StoreError) -> Option<String> {
+    match error {
+        StoreError::InUse { users, .. } => match users.first()? {
+            User::Pod(id) | User::UnreadablePod(id) => Some(format!(
+                "`dhow rm {}` removes the pod, when it has ended",
+                id.get(..8).unwrap_or(id)
+            )),
+            User::Pin(name) => Some(format!("`dhow image unpin {name}` takes the pin away")),
+            User::Image(_) => Some("remove both in one command, or only this one with --leave-dependents".to_owned()),
+        },
+        StoreError::Damaged { .. } | StoreError::DamagedManifest { .. } => {
+            Some("`dhow store fsck --repair --fetch` puts right what can be".to_owned())
+        }
+        StoreError::Index { .. } => Some("`dhow store fsck --rebuild` makes the index anew".to_owned()),
+        StoreError::Busy { .. } => Some("try again when fewer programs take images in".to_owned()),
+        _ => None,
+    }
 }

@@ -2,8 +2,11 @@
 
 mod diff;
 mod extract;
+mod gc;
 mod mount;
+mod pin;
 mod render;
+mod rm;
 mod verify;
 
 use std::{
@@ -26,7 +29,7 @@ use crate::{
     table::{size, table},
 };
 
-/// Lists, shows, compares, exports, extracts and mounts the images in the store.
+/// Lists, shows, compares, exports, extracts, mounts and removes the images in the store.
 #[derive(Subcommand)]
 pub(crate) enum ImageCommand {
     List(ListArguments),
@@ -39,6 +42,11 @@ pub(crate) enum ImageCommand {
     Unmount(mount::UnmountArguments),
     Diff(diff::DiffArguments),
     Verify(verify::VerifyArguments),
+    Rm(rm::RmArguments),
+    Gc(gc::GcArguments),
+    Pin(pin::PinArguments),
+    Unpin(pin::UnpinArguments),
+    Pins(pin::PinsArguments),
 }
 
 /// Lists the images in the store.
@@ -126,6 +134,11 @@ pub(crate) fn image(context: &Context, command: ImageCommand) -> Result<ExitCode
         ImageCommand::Diff(options) => diff::diff(&store, &options),
         ImageCommand::Mount(options) => return mount::mount(&store, &options),
         ImageCommand::Verify(options) => return verify::verify(&store, &options),
+        ImageCommand::Rm(options) => rm::rm(context, &store, &options),
+        ImageCommand::Gc(options) => gc::gc(context, &store, &options),
+        ImageCommand::Pin(options) => pin::pin(context, &store, &options),
+        ImageCommand::Unpin(options) => pin::unpin(&store, &options),
+        ImageCommand::Pins(options) => pin::pins(&store, &options),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

@@ -35,6 +35,7 @@ mod passphrase;
 mod patch;
 mod progress;
 mod publish;
+mod quantity;
 mod run;
 mod sign;
 mod store;
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
         Command::Trust(command) => trust::trust(&context, command),
         Command::Fetch(options) => fetch::fetch(&context, options),
         Command::Image(command) => return failure::exit_code(image::image(&context, command)),
-        Command::Store(command) => store::store(&context, command),
+        Command::Store(command) => return failure::exit_code(store::store(&context, command)),
         Command::Run(options) => return failure::exit_code(run::run(&context, options)),
         Command::Pods(command) => return failure::exit_code(run::pods(&context, command)),
         Command::External(words) => return failure::exit_code(external::external(&words)),

@@ -11,11 +11,11 @@
 
 mod checkout;
 mod diff;
+mod discard;
 mod error;
 mod export;
 mod extract;
 mod flatten;
-mod discard;
 mod fsck;
 mod gc;
 mod image_dir;
@@ -35,11 +35,11 @@ mod roots;
 mod stage;
 mod store;
 pub mod tree;
+mod trees;
 mod usage;
+mod used;
 mod verify;
 mod way;
-mod trees;
-mod used;
 
 pub use diff::{Aspect, Change, ChangeKind, Diff};
 pub use error::StoreError;
@@ -55,9 +55,9 @@ pub use rootfs::Rootfs;
 pub use roots::User;
 pub use stage::StagedImage;
 pub use store::Store;
+pub use usage::{Amount, Usage};
 pub use verify::Verification;
 pub use way::{Probe, Way};
-pub use usage::{Amount, Usage};
 
 #[cfg(test)]
 mod tests;

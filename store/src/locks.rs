@@ -38,6 +38,9 @@ const HOLD_UP: Duration = Duration::from_secs(2);
 /// Between two looks at a lock that is held.
 const LOOK: Duration = Duration::from_millis(2);
 
+/// Every lock has its file from the beginning, so that whoever may only read the store can take it.
+pub(crate) const ALL: [&str; 5] = ["store", "gc", "turnstile", "ingest", "index"];
+
 /// A lock that is held.
 pub(crate) struct Held {
     _files: Vec<Flock<File>>,

@@ -52,6 +52,7 @@ impl Store {
         let stay = |(id, file): &(&ObjectId, &ObjectFile)| needed_by.contains_key(id) || is_spared(file);
         let mut bytes: u64 = objects.iter().filter(stay).map(|(_, file)| file.bytes).sum();
         bytes += metadata.values().map(|(_, own)| own).sum::<u64>();
+        bytes += disk_usage(&self.tmp_dir())? + disk_usage(&self.quarantine_dir())?;
 
         let mut candidates: Vec<(SystemTime, ImageId)> = metadata
             .keys()

@@ -43,8 +43,8 @@ use crate::{
     error::StoreError,
     image_dir::ImageDir,
     index::{ImageRecord, Index, Standing, image_ids},
-    way::Probe,
     locks,
+    way::Probe,
 };
 
 /// The version of the layout.
@@ -100,6 +100,10 @@ impl Store {
                 .map_err(StoreError::io(&path))?;
         }
         check_version(&root)?;
+        for name in locks::ALL {
+            let path = root.join("locks").join(name);
+            locks::open(&path).map_err(StoreError::io(path))?;
+        }
         let lock = lock(&root)?;
         let index = Index::open(&root)?;
         Ok(Self {
@@ -139,6 +143,8 @@ impl Store {
     /// How large the images may be that are taken in.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
     /// Whether the store can only be read.
     pub fn is_read_only(&self) -> bool {
         self.is_read_only

@@ -111,7 +111,9 @@ fn directory_problem(tree: &Tree, directory: &Path, way: Way) -> Option<String> 
     let mut expected = HashSet::new();
     for visit in tree.iter() {
         let path = directory.join(OsStr::from_bytes(&visit.path));
-        let node = tree.node(visit.id);
+        let Ok(node) = tree.node(visit.id) else {
+            return Some("cannot be compared".to_owned());
+        };
         let at = |problem: &str| Some(format!("is damaged: `{}` {problem}", visit.path.escape_ascii()));
         let is_device = matches!(node.kind(), NodeKind::CharDevice { .. } | NodeKind::BlockDevice { .. });
         let file = match fs::symlink_metadata(&path) {
@@ -120,7 +122,7 @@ fn directory_problem(tree: &Tree, directory: &Path, way: Way) -> Option<String> 
             Err(error) if error.kind() == io::ErrorKind::NotFound && is_device && !is_root => continue,
             Err(error) => return at(&format!("cannot be read: {error}")),
         };
-        match differs(node, &file, &path, way) {
+        match differs(&node, &file, &path, way) {
             Ok(None) => {}
             Ok(Some(what)) => return at(&format!("has another {what}")),
             Err(error) => return at(&format!("cannot be read: {error}")),
@@ -138,7 +140,7 @@ fn directory_problem(tree: &Tree, directory: &Path, way: Way) -> Option<String> 
 fn differs(node: &Node, file: &Metadata, path: &Path, way: Way) -> io::Result<Option<&'static str>> {
     let metadata = node.metadata();
     let kind = match node.kind() {
-        NodeKind::Directory(_) => SFlag::S_IFDIR,
+        NodeKind::Directory => SFlag::S_IFDIR,
         NodeKind::File(_) => SFlag::S_IFREG,
         NodeKind::Symlink(_) => SFlag::S_IFLNK,
         NodeKind::Fifo => SFlag::S_IFIFO,
