@@ -51,23 +51,18 @@ impl Store {
     /// next it is gone from its place. `None` if it was not there.
     pub(crate) fn set_aside(&self, path: &Path) -> Result<Option<PathBuf>, StoreError> {
         let tmp = self.tmp_dir();
-        let aside = tempfile::Builder::new().prefix("removed-").tempdir_in(&tmp);
-        let aside = aside.map_err(StoreError::io(&tmp))?.keep();
-        let place = aside.join(path.file_name().expect("what is moved has a name"));
-        match fs::rename(path, &place) {
-            Ok(()) => Ok(Some(place)),
-            Err(error) => {
-                discard(&aside)?;
-                match error.kind() {
-                    io::ErrorKind::NotFound => Ok(None),
-                    _ => Err(StoreError::io(path)(error)),
-                }
+        // Nothing is made for it: this must work where the disk is full.
+        let moved = tempfile::Builder::new()
+            .prefix("removed-")
+            .rand_bytes(16)
+            .make_in(&tmp, |aside| fs::rename(path, aside));
+        match moved {
+            Ok(aside) => {
+                let kept = aside.into_temp_path().keep();
+                kept.map(Some).map_err(|error| StoreError::io(&tmp)(error.error))
             }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io(path)(error)),
         }
-    }
-
-    /// Removes what [`Self::set_aside`] has moved.
-    pub(crate) fn discard_aside(&self, place: &Path) -> Result<(), StoreError> {
-        discard(place.parent().expect("what was moved lies in a directory of its own"))
     }
 }

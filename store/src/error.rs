@@ -156,6 +156,18 @@ impl StoreError {
         let path = path.into();
         move |source| Self::Io { path, source }
     }
+
+    /// Whether the index could not be written, for want of room or since the disk fails: what it holds is in the files.
+    pub(crate) fn is_lack_of_room(&self) -> bool {
+        use rusqlite::ErrorCode::{CannotOpen, DiskFull, ReadOnly, SystemIoFailure};
+        match self {
+            Self::Index { source, .. } => matches!(
+                source.sqlite_error_code(),
+                Some(DiskFull | SystemIoFailure | CannotOpen | ReadOnly)
+            ),
+            _ => false,
+        }
+    }
 }
 
 /// The last image of a chain, and how it was come to.

@@ -148,7 +148,7 @@ impl Store {
                 for (path, bytes) in self.unneeded_trees(&[], options)? {
                     // A directory of many files goes from its place at once.
                     if let Some(aside) = self.set_aside(&path)? {
-                        self.discard_aside(&aside)?;
+                        discard(&aside)?;
                         report.trees.add(bytes);
                     }
                 }

@@ -85,6 +85,11 @@ impl Index {
     pub(crate) fn open(root: &Path) -> Result<Self, StoreError> {
         match Self::open_there(root) {
             Err(StoreError::Index { source, .. }) if is_damage(&source) => Self::open_anew(root),
+            // A full disk must not keep anyone from making room on it.
+            Err(error) if error.is_lack_of_room() => {
+                tracing::warn!("the index is not kept: {error}");
+                Self::in_memory(root)
+            }
             opened => opened,
         }
     }

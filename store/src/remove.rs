@@ -5,6 +5,7 @@ use std::{fs, path::PathBuf};
 use dhow_image::ImageId;
 
 use crate::{
+    discard::discard,
     error::StoreError,
     locks,
     roots::{Images, Roots, User},
@@ -53,8 +54,9 @@ impl Store {
             return Err(error);
         }
         for (id, place) in aside {
+            // First what frees room, for the index needs some.
+            discard(&place)?;
             self.index()?.remove(&id)?;
-            self.discard_aside(&place)?;
         }
         Ok(())
     }
@@ -65,10 +67,9 @@ impl Store {
             match fs::rename(place, &image) {
                 Ok(()) => {}
                 // Somebody has fetched it again.
-                Err(_) if image.exists() => {}
+                Err(_) if image.exists() => discard(place)?,
                 Err(error) => return Err(StoreError::io(image)(error)),
             }
-            self.discard_aside(place)?;
         }
         Ok(())
     }

@@ -76,6 +76,7 @@ impl Store {
                     .and_then(|file| file.sync_data())
                     .map_err(StoreError::io(&staged))?;
             } else {
+                let on_disk = self.sync_point()?;
                 let contents = if way == Way::Stubs {
                     Contents::Stubs
                 } else {
@@ -84,7 +85,7 @@ impl Store {
                 fs::create_dir(&staged).map_err(StoreError::io(&staged))?;
                 check_out(&tree, &staged, &self.objects_dir(), contents, Before::Empty)
                     .map_err(StoreError::io(&staged))?;
-                self.sync()?;
+                on_disk.sync()?;
             }
             match fs::rename(&staged, &place) {
                 // Another process was faster; its tree is the same.

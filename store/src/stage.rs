@@ -17,7 +17,7 @@ use crate::{
     locks::{self, Held},
     object::StagedObjects,
     recipe::{MAX_SMALL, RecipeHead, RecipeWriter},
-    store::Store,
+    store::{Store, SyncPoint},
 };
 
 /// An image that has been read whole and checked, and that nobody sees yet. Dropped, it leaves nothing.
@@ -25,6 +25,7 @@ pub struct StagedImage<'store> {
     store: &'store Store,
     /// Keeps the objects that are there already from being collected before the image names them.
     _lock: Held,
+    on_disk: SyncPoint,
     directory: TempDir,
     objects: StagedObjects,
     id: ImageId,
@@ -38,6 +39,7 @@ impl Store {
     pub fn stage(&self, archive: impl Read + Send) -> Result<StagedImage<'_>, StoreError> {
         self.check_writable()?;
         let lock = locks::ingest(self.root())?;
+        let on_disk = self.sync_point()?;
         let tmp = self.tmp_dir();
         let directory = tempfile::Builder::new()
             .prefix("stage-")
@@ -68,6 +70,7 @@ impl Store {
         Ok(StagedImage {
             store: self,
             _lock: lock,
+            on_disk,
             directory,
             objects,
             id,
@@ -157,12 +160,12 @@ impl StagedImage<'_> {
         }
         // All of it is on disk before any of it has its name, or a power cut would leave objects that are none. This
         // also covers the objects of others that this image shares.
-        self.store.sync()?;
+        self.on_disk.sync()?;
         if !self.objects.is_empty() {
             let objects = self.store.objects_dir();
             self.objects.put_in_place().map_err(StoreError::io(objects))?;
             // Not every file system keeps renames in their order, and the image's must be the last.
-            self.store.sync()?;
+            self.on_disk.sync()?;
         }
         let place = self.store.images_dir().join(self.id.to_string());
         match fs::rename(self.directory.path().join("image"), &place) {
@@ -171,14 +174,21 @@ impl StagedImage<'_> {
             Err(source) => return Err(StoreError::Io { path: place, source }),
         }
         sync_directory(&self.store.images_dir())?;
-        self.store.index()?.insert(&ImageRecord {
+        let record = ImageRecord {
             id: self.id,
             name: self.manifest.name.clone(),
             labels: self.manifest.labels.clone(),
             tar_size: self.tar_size,
             imported_at: SystemTime::now(),
             standing: self.store.image_dir(&self.id)?.standing(),
-        })?;
+        };
+        // The image is there, whatever becomes of its row, which whoever opens the store next will add.
+        match self.store.index()?.insert(&record) {
+            Err(error) if error.is_lack_of_room() => {
+                tracing::warn!("`{}` is not in the index yet: {error}", self.id.short())
+            }
+            inserted => inserted?,
+        }
         Ok(self.id)
     }
 

@@ -254,10 +254,28 @@ impl Store {
         Ok(self.index.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
+    /// Begins something that is to be on the disk as a whole.
+    pub(crate) fn sync_point(&self) -> Result<SyncPoint, StoreError> {
+        Ok(SyncPoint {
+            directory: File::open(&self.root).map_err(StoreError::io(&self.root))?,
+            root: self.root.clone(),
+        })
+    }
+}
+
+/// A moment before which nothing was written of what is to be on the disk as a whole.
+///
+/// The kernel tells each open file of a failed write once, and a file that is opened later only if nobody was told
+/// yet: so it must be opened before the first write.
+pub(crate) struct SyncPoint {
+    directory: File,
+    root: PathBuf,
+}
+
+impl SyncPoint {
     /// Puts all that was written to the store's file system on the disk: one call, however many files there are.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
-        let directory = File::open(&self.root).map_err(StoreError::io(&self.root))?;
-        nix::unistd::syncfs(&directory).map_err(|errno| StoreError::Io {
+        nix::unistd::syncfs(&self.directory).map_err(|errno| StoreError::Io {
             path: self.root.clone(),
             source: errno.into(),
         })

@@ -6,6 +6,7 @@
 //!     ├── image(name)    a builder of small images with a real shell in them
 //!     ├── nginx(site)    a real web server over TLS, which `dhow` reaches under the site's name
 //!     └── gpg(…)         the real GnuPG with a home of its own
+//!   Workload       images that share most of their files, and soak(…), which kills programs that work on them
 //!   debian()             a Debian root file system, made once and kept under the target directory
 //! ```
 //!
@@ -17,7 +18,9 @@ mod gpg;
 mod image;
 mod nginx;
 mod outcome;
+mod soak;
 mod tree;
+mod workload;
 mod world;
 
 pub use debian::debian;
@@ -25,5 +28,7 @@ pub use gpg::Gpg;
 pub use image::Image;
 pub use nginx::Nginx;
 pub use outcome::Outcome;
+pub use soak::{SoakReport, soak};
 pub use tree::{differences, tree};
+pub use workload::{Subject, Workload};
 pub use world::{World, programs, workspace};

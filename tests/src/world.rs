@@ -42,6 +42,11 @@ impl World {
         }
     }
 
+    /// Leaves the world's directory where it is, for a person to look at.
+    pub fn keep(self) -> PathBuf {
+        self.directory.keep()
+    }
+
     /// A path in the world.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -143,19 +148,17 @@ pub fn workspace() -> PathBuf {
         .to_owned()
 }
 
-/// Where the programs are that the tests execute: beside the test itself. `tests/run` builds them.
+/// Where the programs are that the tests execute: beside the test itself, or in the directory above. `tests/run` builds
+/// them.
 pub fn programs() -> PathBuf {
     let test = env::current_exe().expect("a process knows its program");
-    let programs = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("a test is in `target/*/deps`")
-        .to_owned();
-    for name in ["dhow", "dhow-pod", "dhow-mirror"] {
-        assert!(
-            programs.join(name).exists(),
-            "`{name}` is not built: `tests/run` does, or `cargo build --bins`"
-        );
-    }
+    let has_all = |directory: &&Path| {
+        ["dhow", "dhow-pod", "dhow-mirror"]
+            .iter()
+            .all(|name| directory.join(name).exists())
+    };
+    let programs = test.ancestors().skip(1).take(2).find(has_all);
     programs
+        .unwrap_or_else(|| panic!("the programs are not built: `tests/run` does, or `cargo build --workspace --bins`"))
+        .to_owned()
 }

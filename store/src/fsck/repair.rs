@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Finding, Outcome, Remedy};
-use crate::{error::StoreError, image_dir::MANIFEST, locks, roots::Roots, store::Store};
+use crate::{discard::discard, error::StoreError, image_dir::MANIFEST, locks, roots::Roots, store::Store};
 
 /// Gives what was done about each.
 pub(super) fn repair(store: &Store, findings: &[Finding], patience: Duration) -> Result<Vec<Outcome>, StoreError> {
@@ -102,7 +102,7 @@ fn remove_tree(store: &Store, path: &Path) -> Result<Outcome, StoreError> {
         return quarantine(store, path, &format!("trees/{name}"));
     }
     if let Some(aside) = store.set_aside(path)? {
-        store.discard_aside(&aside)?;
+        discard(&aside)?;
     }
     Ok(Outcome::Repaired)
 }
