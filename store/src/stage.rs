@@ -170,7 +170,15 @@ impl StagedImage<'_> {
         let place = self.store.images_dir().join(self.id.to_string());
         match fs::rename(self.directory.path().join("image"), &place) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => self.vouch(standing)?,
+            // POSIX leaves it to the file system by which of the two it says so; XFS takes the second.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                ) =>
+            {
+                self.vouch(standing)?;
+            }
             Err(source) => return Err(StoreError::Io { path: place, source }),
         }
         sync_directory(&self.store.images_dir())?;

@@ -99,12 +99,17 @@ impl Store {
                 .create(&path)
                 .map_err(StoreError::io(&path))?;
         }
-        check_version(&root)?;
+        // First, so that nothing is done to a store of another version; written under the lock, for whoever is here
+        // alone empties `tmp/`.
+        let has_version = check_version(&root)?;
         for name in locks::ALL {
             let path = root.join("locks").join(name);
             locks::open(&path).map_err(StoreError::io(path))?;
         }
         let lock = lock(&root)?;
+        if !has_version {
+            write_version(&root).map_err(StoreError::io(root.join("VERSION")))?;
+        }
         let index = Index::open(&root)?;
         Ok(Self {
             root,
@@ -282,15 +287,16 @@ impl SyncPoint {
     }
 }
 
-fn check_version(root: &Path) -> Result<(), StoreError> {
+/// Whether the store says its version, which must be the one that is known here.
+fn check_version(root: &Path) -> Result<bool, StoreError> {
     let path = root.join("VERSION");
     match fs::read_to_string(&path) {
-        Ok(version) if version.trim() == VERSION => Ok(()),
+        Ok(version) if version.trim() == VERSION => Ok(true),
         Ok(version) => Err(StoreError::Version {
             path: root.to_owned(),
             found: version.trim().chars().take(20).collect(),
         }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => write_version(root).map_err(StoreError::io(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(source) => Err(StoreError::Io { path, source }),
     }
 }

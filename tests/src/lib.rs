@@ -6,6 +6,7 @@
 //!     ├── image(name)    a builder of small images with a real shell in them
 //!     ├── nginx(site)    a real web server over TLS, which `dhow` reaches under the site's name
 //!     └── gpg(…)         the real GnuPG with a home of its own
+//!   Disk           a disk of its own, whose power can be cut
 //!   Workload       images that share most of their files, and soak(…), which kills programs that work on them
 //!   debian()             a Debian root file system, made once and kept under the target directory
 //! ```
@@ -14,6 +15,7 @@
 //! them all.
 
 mod debian;
+mod disk;
 mod gpg;
 mod image;
 mod nginx;
@@ -24,6 +26,7 @@ mod workload;
 mod world;
 
 pub use debian::debian;
+pub use disk::Disk;
 pub use gpg::Gpg;
 pub use image::Image;
 pub use nginx::Nginx;

@@ -239,7 +239,7 @@ impl Soak<'_> {
         let ended = self.run(
             worker,
             "pod gc",
-            pod(&["gc", "--grace-period", "0", "--expire-prepared", "0"]),
+            pod(&["gc", "--grace-period", "10s", "--expire-prepared", "0"]),
         )?;
         // Two that remove the same pod may meet; its files are no part of the store.
         match ended.is_killed || ended.status.code().is_some_and(|code| code <= 3) {

@@ -4,6 +4,7 @@
 mod arrows;
 mod build;
 mod convert;
+mod endurance;
 mod flow;
 mod gpg;
 mod help;
@@ -13,3 +14,4 @@ mod mirror;
 mod pods;
 mod refusals;
 mod rootless;
+mod upkeep;
