@@ -9,6 +9,11 @@ check:
 test *ARGS:
     tests/run {{ARGS}}
 
+# Kills programs at work on a store, KILLS times (1,000), and checks after each kill that nothing is lost.
+soak *ARGS:
+    cargo build --workspace --bins
+    target/debug/soak {{ARGS}}
+
 # Measures dhow beside its peers, on a disk and in memory. Needs skopeo, umoci and ostree, and what `tests/run` has left.
 bench *ARGS:
     cargo build --release --locked -p dhow -p dhow-bench

@@ -88,6 +88,30 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Lets all that lies beyond so many bytes fail with an I/O error, as where a disk has bad sectors; 0 ends that.
+    pub fn fail_beyond(&self, bytes: u64) {
+        /// `LOOP_GET_STATUS64` and `LOOP_SET_STATUS64`, of `struct loop_info64`: in its 232 bytes the limit is the fifth
+        /// number of eight bytes.
+        const GET: libc::c_ulong = 0x4c05;
+        const SET: libc::c_ulong = 0x4c04;
+        let mut list = Command::new("losetup");
+        let device = Outcome::of(list.args(["-n", "-O", "NAME", "-j"]).arg(&self.image)).success();
+        let device = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(device.trim())
+            .expect("the disk is mounted");
+        let mut status = [0_u64; 29];
+        // SAFETY: the descriptor is open, and the array is as large as the structure that the kernel writes.
+        let got = unsafe { libc::ioctl(device.as_raw_fd(), GET, status.as_mut_ptr()) };
+        status[4] = bytes;
+        // SAFETY: the same, and the kernel reads what it has written but for one number.
+        let set = unsafe { libc::ioctl(device.as_raw_fd(), SET, status.as_ptr()) };
+        assert_eq!((got, set), (0, 0), "{}", std::io::Error::last_os_error());
+    }
+}
+
 impl Drop for Disk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("--lazy").arg(&self.mounted).status();
