@@ -74,7 +74,7 @@ impl Store {
             let Some((_, id)) = next else { break };
             let (named, own) = &metadata[id];
             bytes = bytes.saturating_sub(*own);
-            for object in named {
+            for object in named.keys() {
                 let users = needed_by
                     .get_mut(object)
                     .expect("the objects of all images were counted");

@@ -56,7 +56,6 @@ pub struct Store {
     index: Mutex<Index>,
     limits: Limits,
     pub(crate) probed: OnceLock<Probe>,
-    _lock: Flock<File>,
     is_read_only: bool,
     /// `None` where a store that can only be read has no lock to be opened.
     _lock: Option<Flock<File>>,
