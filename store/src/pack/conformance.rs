@@ -155,10 +155,9 @@ fn lets_many_put_at_once(backend: Arc<dyn Backend>) {
         .map(|_| {
             let (backend, contents) = (Arc::clone(&backend), contents.clone());
             thread::spawn(move || {
-                contents
-                    .iter()
-                    .map(|content| put(&*backend, content).1.unwrap())
-                    .count()
+                for content in contents {
+                    put(&*backend, &content).1.unwrap();
+                }
             })
         })
         .collect();
