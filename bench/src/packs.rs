@@ -47,7 +47,14 @@ pub fn packs(old: &Path, new: &Path, level: i32, scratch: &Path) -> Result<Packs
     let old_packs = packs.len();
     let (contents, second) = add(new, &mut packs)?;
     let store = PackStore::open(backend.clone(), packs)?;
-    let has: HashSet<_> = old_contents.iter().map(|content| content.digest).collect();
+    // A client has its files, and cuts them into the chunks that they have.
+    let (mut has, mut left) = (HashSet::new(), old_contents);
+    while let Some(content) = left.pop() {
+        if content.length > 0 {
+            left.extend(store.parts(&content)?);
+        }
+        has.insert(content.digest);
+    }
     let mut wanted: Vec<_> = contents
         .into_iter()
         .filter(|content| !has.contains(&content.digest))

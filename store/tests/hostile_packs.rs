@@ -45,10 +45,14 @@ const PLAIN: u8 = 0;
 const COMPRESSED: u8 = 1;
 const SEALED: u8 = 2;
 
+/// A content in an index: its name and its length.
+type Record = ([u8; 32], u32);
+
 /// A pack as its writer would make it, each part of which can be bent.
 struct Pack {
     magic: Vec<u8>,
-    frames: Vec<(Vec<u8>, Vec<([u8; 32], u32)>)>,
+    /// What is stored, and the contents in it.
+    frames: Vec<(Vec<u8>, Vec<Record>)>,
     flags: u8,
     byte_frames: u32,
     bend: Box<dyn Fn(&mut Bytes)>,
