@@ -13,6 +13,7 @@ mod contest;
 pub mod export;
 pub mod fetch;
 mod floor;
+pub mod https;
 mod images;
 pub mod mount;
 mod packs;

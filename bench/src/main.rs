@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use dhow_bench::{Images, export, fetch, mount, packs, read, second, ten};
+use dhow_bench::{Images, export, fetch, https, mount, packs, read, second, ten};
 
 /// Measures dhow beside its peers, in turns, and prints medians and ratios.
 ///
@@ -59,6 +59,12 @@ enum Measurement {
     Mount,
     /// What an update costs in packs, beside `casync make`
     Packs,
+    /// A download from nginx over TLS, beside curl
+    Download,
+    /// A download from an nginx that sends 8 MiB a second on each connection
+    Slow,
+    /// `fetch` of an image from nginx over TLS, beside the same file on the disk
+    Https,
 }
 
 #[expect(clippy::print_stdout, reason = "results go to stdout")]
@@ -104,5 +110,8 @@ fn measure(measurement: Measurement, place: &Path, arguments: &Arguments) -> Res
         Measurement::Mount => mount::mount(&images, arguments.rounds),
         Measurement::Render => mount::render(&images, arguments.rounds),
         Measurement::Read => read::read(&images, arguments.rounds),
+        Measurement::Download => https::download(1024, "0", scratch.path(), arguments.rounds),
+        Measurement::Slow => https::download(256, "8m", scratch.path(), arguments.rounds),
+        Measurement::Https => https::fetch(1024, scratch.path(), arguments.rounds),
     }
 }

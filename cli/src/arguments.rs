@@ -61,6 +61,9 @@ pub(crate) struct Global {
     /// The most that an archive may unfold to, in bytes, as in 100Gi [default: 64Gi]
     #[arg(long, global = true, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) max_size: Option<u64>,
+    /// Asks nobody: uses what is in the store, and the discovery pages that were kept, however old they are
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
     /// Prints results only
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
@@ -80,6 +83,7 @@ impl Global {
         self.max_entries = later.max_entries.or(self.max_entries);
         self.max_size = later.max_size.or(self.max_size);
         self.passphrase_file = later.passphrase_file.or(self.passphrase_file);
+        self.offline |= later.offline;
         self.quiet |= later.quiet;
         self.verbose = self.verbose.max(later.verbose);
         self

@@ -1,25 +1,34 @@
 //! What the commands share: where things are, and how the network is reached.
 
-use std::{env, io::Write, path::PathBuf};
+use std::{cell::OnceCell, env, io::Write, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use dhow_fetchers::{HttpClient, HttpOptions, Insecure};
+use dhow_fetchers::{HttpClient, HttpOptions, Insecure, RetryPolicy, Timeouts};
 use dhow_image::Limits;
 use dhow_store::Store;
 use dhow_trust::{KeyStore, Keyring};
 
-use crate::arguments::{Global, InsecureOption};
+use crate::{
+    arguments::{Global, InsecureOption},
+    config::Config,
+};
 
 /// Where configuration comes from that no user of this machine wrote.
 const SHARED_CONFIG: [&str; 2] = ["/usr/lib/dhow", "/etc/dhow"];
+/// Where rkt has it.
+const RKT_CONFIG: [&str; 2] = ["/usr/lib/rkt", "/etc/rkt"];
 
 pub(crate) struct Context {
     pub(crate) global: Global,
+    config: OnceCell<Config>,
 }
 
 impl Context {
     pub(crate) fn new(global: Global) -> Self {
-        Self { global }
+        Self {
+            global,
+            config: OnceCell::new(),
+        }
     }
 
     /// Sends what the libraries tell on their way to stderr: warnings, and more with `-v`.
@@ -40,10 +49,10 @@ impl Context {
 
     /// The data directory.
     pub(crate) fn data_dir(&self) -> Result<PathBuf> {
-        match &self.global.dir {
-            Some(dir) => Ok(dir.clone()),
-            None if is_root() => Ok("/var/lib/dhow".into()),
-            None => in_home("XDG_DATA_HOME", ".local/share"),
+        match (&self.global.dir, &self.config()?.data) {
+            (Some(dir), _) | (None, Some(dir)) => Ok(dir.clone()),
+            _ if is_root() => Ok("/var/lib/dhow".into()),
+            _ => in_home("XDG_DATA_HOME", ".local/share"),
         }
     }
 
@@ -76,24 +85,68 @@ impl Context {
         Ok(KeyStore::open(&self.config_dir()?))
     }
 
+    /// What configuration files say.
+    pub(crate) fn config(&self) -> Result<&Config> {
+        if let Some(config) = self.config.get() {
+            return Ok(config);
+        }
+        let own = self.config_dir()?;
+        let directories = [self.shared_config(&SHARED_CONFIG, &own), vec![own.clone()]].concat();
+        let netrc = env::var_os("NETRC").map(PathBuf::from);
+        let netrc = netrc.or_else(|| Some(env::home_dir()?.join(".netrc")));
+        let config = Config::read(&directories, &self.shared_config(&RKT_CONFIG, &own), netrc.as_deref())?;
+        Ok(self.config.get_or_init(|| config))
+    }
+
+    /// Whoever names a configuration directory means that one alone.
+    fn shared_config(&self, directories: &[&str], own: &PathBuf) -> Vec<PathBuf> {
+        let shared = directories.iter().map(PathBuf::from);
+        shared
+            .filter(|dir| self.global.config_dir.is_none() && dir != own)
+            .collect()
+    }
+
     /// The keys that are trusted.
     pub(crate) fn keyring(&self) -> Result<Keyring> {
         let own = self.config_dir()?;
-        // Whoever names a configuration directory means that one alone.
-        let shared = SHARED_CONFIG.iter().map(PathBuf::from);
-        let shared = shared.filter(|dir| self.global.config_dir.is_none() && *dir != own);
-        Ok(Keyring::open(shared, own.clone()))
+        Ok(Keyring::open(self.shared_config(&SHARED_CONFIG, &own), own.clone()))
     }
 
     pub(crate) fn client(&self) -> Result<HttpClient> {
+        let config = self.config()?;
+        let defaults = HttpOptions::default();
+        let timeouts = config.timeout().map_or(defaults.timeouts.clone(), |timeout| Timeouts {
+            connect: timeout.min(defaults.timeouts.connect),
+            read: timeout,
+            small: 2 * timeout,
+        });
         let options = HttpOptions {
+            timeouts,
+            credentials: config.credentials(),
+            per_host: config.fetch.per_host.unwrap_or(defaults.per_host),
+            retry: self.retry()?,
+            offline: self.global.offline,
             ca: self.global.ca.clone(),
             connect_to: self.global.connect_to.clone(),
             insecure_http: self.allows(InsecureOption::Http),
             insecure_tls: self.allows(InsecureOption::Tls),
-            ..HttpOptions::default()
+            ..defaults
         };
         Ok(HttpClient::new(options)?)
+    }
+
+    /// How often something is tried again.
+    pub(crate) fn retry(&self) -> Result<RetryPolicy> {
+        let defaults = RetryPolicy::default();
+        Ok(RetryPolicy {
+            attempts: self.config()?.fetch.attempts.unwrap_or(defaults.attempts),
+            ..defaults
+        })
+    }
+
+    /// Where discovery's pages are kept.
+    pub(crate) fn discovery_cache(&self) -> Result<PathBuf> {
+        Ok(self.data_dir()?.join("cache/discovery"))
     }
 
     pub(crate) fn insecure(&self) -> Insecure {

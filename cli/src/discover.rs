@@ -33,7 +33,7 @@ pub(crate) fn discover(context: &Context, options: DiscoverArguments) -> Result<
     let Reference::Named { name, labels } = &options.reference else {
         bail!("`{}` is no name, and only names are discovered", options.reference);
     };
-    let client = context.client()?;
+    let (client, cache) = (context.client()?, context.discovery_cache()?);
     let origin = Origin::of_name(name);
     let request = Request::new(name.clone(), labels.clone());
     let schemes = if client.options().insecure_http {
@@ -42,7 +42,7 @@ pub(crate) fn discover(context: &Context, options: DiscoverArguments) -> Result<
         Options::https()
     };
     let result = context.block_on(dhow_discovery::discover(
-        &Pages::new(&client, &origin),
+        &Pages::new(&client, &origin).cached(Some(&cache)),
         &request,
         &schemes,
     ))?;

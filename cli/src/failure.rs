@@ -36,12 +36,18 @@ impl std::fmt::Display for NotFound {
 impl std::error::Error for NotFound {}
 
 /// Reports a failure and gives the exit code that tells its kind.
-#[expect(clippy::print_stderr, reason = "this is where failures are reported")]
 pub(crate) fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     let error = match result {
         Ok(code) => return code,
         Err(error) => error,
     };
+    report(&error);
+    ExitCode::from(code(&error))
+}
+
+/// Tells the person at the terminal what failed.
+#[expect(clippy::print_stderr, reason = "this is where failures are reported")]
+pub(crate) fn report(error: &anyhow::Error) {
     // A reader that has seen enough (`dhow image export REF - | head -c 100`) is no failure to tell anyone about.
     let outermost = error
         .chain()
@@ -58,11 +64,10 @@ pub(crate) fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
             }
             said = text;
         }
-        if let Some(hint) = hint(&error) {
+        if let Some(hint) = hint(error) {
             eprintln!("  hint: {hint}");
         }
     }
-    ExitCode::from(code(&error))
 }
 
 /// The exit code of an error, by the outermost cause that has one.

@@ -4,72 +4,122 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use dhow_fetchers::{DownloadOptions, FetchContext, Fetched, Mirrors, PullPolicy, Verified};
+use dhow_fetchers::{DownloadOptions, FetchContext, Fetched, NoProgress, PullPolicy, RateLimit, Verified};
 use dhow_image::{ImageId, Reference};
+use futures::{StreamExt, stream};
+use serde::Deserialize;
 
 use crate::{
     arguments::Format,
     context::{Context, print},
+    failure,
     passphrase::UserSecrets,
-    progress::Terminal,
+    progress::{Display, ProgressFormat},
 };
 
-/// Finds, verifies and fetches images, and keeps them in the store; prints their image IDs.
+/// How many images are fetched side by side.
+const JOBS: usize = 3;
+
+/// Finds, verifies and fetches images, and keeps them in the store; prints their image IDs, in the order of the
+/// references.
 ///
-/// The signature is fetched first: nothing enters the store that no trusted key signed.
+/// The signature is fetched first: nothing enters the store that no trusted key signed. A download that was
+/// interrupted goes on where it ended.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   dhow fetch example.com/app:1.0.0
-  dhow fetch example.com/app,os=linux,arch=aarch64
+  dhow fetch --limit-rate 2M example.com/app example.com/db,os=linux,arch=aarch64
   dhow fetch ./app.aci")]
 pub(crate) struct FetchArguments {
     /// Names with labels, as in example.com/app:1.0.0, URLs, or files
     #[arg(value_name = "REF", required = true)]
     references: Vec<Reference>,
-    /// When the network is asked
+    /// When the network is asked [default: update]
+    #[arg(long, value_enum)]
+    pull: Option<Pull>,
+    /// How many bytes a second may come in all, as curl has it: 500k, 2M
+    #[arg(long, value_name = "RATE")]
+    limit_rate: Option<RateLimit>,
+    /// How many images are fetched side by side [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// How progress is shown, on stderr
     #[arg(long, value_enum, default_value_t)]
-    pull: Pull,
+    progress: ProgressFormat,
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
-/// When the network is asked for an image that is given by its name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+/// When the network is asked for an image that is given by its name or URL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Pull {
     /// If the store does not have it.
     #[default]
     New,
-    /// Always.
+    /// Always; what the store has already does not come again.
     Update,
     /// Never.
     Never,
 }
 
 pub(crate) fn fetch(context: &Context, options: FetchArguments) -> Result<()> {
-    let fetch_context = fetch_context(context, options.pull)?;
-    for reference in &options.references {
-        let Fetched { id, provenance } = fetch_one(context, &fetch_context, reference)?;
-        // Made now, so that nobody waits for it when the image is run. What cannot be run may still be kept.
-        if let Err(error) = fetch_context.store.rootfs(&id) {
-            let error = anyhow::Error::new(error);
-            context.say(format_args!("warning: `{reference}` cannot be run as it is: {error:#}"));
-        }
-        match options.format {
-            Format::Text => print(id),
-            Format::Json => print(serde_json::json!({ "id": id, "provenance": provenance })),
-        }
+    let config = context.config()?;
+    let pull = options.pull.or(config.fetch.pull).unwrap_or(Pull::Update);
+    let mut fetch_context = fetch_context(context, pull)?;
+    if options.limit_rate.is_some() {
+        fetch_context.downloads.limit = options.limit_rate;
     }
-    Ok(())
+    let jobs = options
+        .jobs
+        .map(usize::from)
+        .or(config.fetch.jobs)
+        .unwrap_or(JOBS)
+        .max(1);
+    let display = Display::new(context.global.quiet, options.progress);
+    let one = async |reference| {
+        let fetched = fetch_one(&fetch_context, &display, reference).await?;
+        // Made now, so that nobody waits for it when the image is run. What cannot be run may still be kept.
+        let (store, id) = (fetch_context.store.clone(), fetched.id);
+        let made = tokio::task::spawn_blocking(move || store.rootfs(&id).map(drop)).await?;
+        if let Err(error) = made {
+            let error = anyhow::Error::new(error);
+            display.say(format_args!("warning: `{reference}` cannot be run as it is: {error:#}"));
+        }
+        anyhow::Ok(fetched)
+    };
+    let mut all = stream::iter(&options.references).map(one).buffered(jobs);
+    let mut failed = None;
+    let in_turn = async {
+        while let Some(result) = all.next().await {
+            match result {
+                Ok(Fetched { id, provenance }) => match options.format {
+                    Format::Text => print(id),
+                    Format::Json => print(serde_json::json!({ "id": id, "provenance": provenance })),
+                },
+                // The others are fetched nevertheless.
+                Err(error) if failed.is_none() => failed = Some(error),
+                Err(error) => failure::report(&error),
+            }
+        }
+    };
+    context.block_on(in_turn)?;
+    failed.map_or(Ok(()), Err)
 }
 
 /// Brings an image into the store, if it is not there, and gives its ID.
 pub(crate) fn ensure(context: &Context, reference: &Reference, pull: Pull) -> Result<ImageId> {
-    Ok(fetch_one(context, &fetch_context(context, pull)?, reference)?.id)
+    let display = Display::new(context.global.quiet, ProgressFormat::Auto);
+    let fetch_context = fetch_context(context, pull)?;
+    let fetched = context.block_on(fetch_one(&fetch_context, &display, reference))??;
+    Ok(fetched.id)
 }
 
 fn fetch_context(context: &Context, pull: Pull) -> Result<FetchContext> {
+    let config = context.config()?;
+    let defaults = DownloadOptions::default();
     Ok(FetchContext {
         client: context.client()?,
         store: Arc::new(context.store()?),
@@ -77,24 +127,35 @@ fn fetch_context(context: &Context, pull: Pull) -> Result<FetchContext> {
         secrets: Arc::new(UserSecrets::new(context)?),
         insecure: context.insecure(),
         pull: match pull {
+            _ if context.global.offline => PullPolicy::Never,
             Pull::New => PullPolicy::New,
             Pull::Update => PullPolicy::Update,
             Pull::Never => PullPolicy::Never,
         },
-        downloads: DownloadOptions::default(),
-        mirrors: Mirrors::default(),
-        cache: Some(context.data_dir()?.join("cache/discovery")),
-        progress: Arc::new(Terminal::new(context.global.quiet)),
+        downloads: DownloadOptions {
+            retry: context.retry()?,
+            limit: config.limit_rate()?,
+            slow_after: config.timeout().unwrap_or(defaults.slow_after),
+            streams: config.fetch.streams.unwrap_or(defaults.streams),
+            ..defaults
+        },
+        mirrors: config.mirrors(),
+        cache: Some(context.discovery_cache()?),
+        progress: Arc::new(NoProgress),
     })
 }
 
-fn fetch_one(context: &Context, fetch_context: &FetchContext, reference: &Reference) -> Result<Fetched> {
-    let fetched = context
-        .block_on(dhow_fetchers::fetch(reference, fetch_context))?
+async fn fetch_one(context: &FetchContext, display: &Display, reference: &Reference) -> Result<Fetched> {
+    let context = FetchContext {
+        progress: display.task(reference),
+        ..context.clone()
+    };
+    let fetched = dhow_fetchers::fetch(reference, &context)
+        .await
         .map_err(|error| anyhow::Error::new(error).context(format!("Could not fetch `{reference}`")))?;
     match fetched.provenance.as_ref().map(|provenance| &provenance.verified) {
-        Some(Verified::By(verification)) => context.say(format_args!("Fetched `{reference}`, {verification}")),
-        Some(Verified::No(_)) => context.say(format_args!("warning: fetched `{reference}` without any verification")),
+        Some(Verified::By(verification)) => display.say(format_args!("Fetched `{reference}`, {verification}")),
+        Some(Verified::No(_)) => display.say(format_args!("warning: fetched `{reference}` without any verification")),
         None => {}
     }
     Ok(fetched)

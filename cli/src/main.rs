@@ -17,6 +17,7 @@
 
 mod arguments;
 mod build;
+mod config;
 mod context;
 mod convert;
 mod decrypt;

@@ -149,7 +149,7 @@ const OWN_WITH_VALUE: [&str; 6] = [
     "--connect-to",
     "--pull",
 ];
-const OWN_WITHOUT_VALUE: [&str; 4] = ["--quiet", "-q", "--verbose", "-v"];
+const OWN_WITHOUT_VALUE: [&str; 5] = ["--offline", "--quiet", "-q", "--verbose", "-v"];
 /// The pod's options without a value; after any other, the next word is its value and no reference.
 const POD_WITHOUT_VALUE: [&str; 6] = [
     "--inherit-env",

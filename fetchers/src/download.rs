@@ -49,7 +49,7 @@ impl Default for DownloadOptions {
 }
 
 /// An attempt that brings fewer bytes than this, in all, counts as a failed one.
-const WORTHWHILE: u64 = 256 << 10;
+const WORTHWHILE: u64 = 64 << 10;
 
 /// Downloads: resumes, tries again, and sees to it that the whole came.
 pub struct Downloader<'a> {

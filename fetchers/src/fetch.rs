@@ -81,6 +81,9 @@ pub async fn fetch(reference: &Reference, context: &FetchContext) -> Result<Fetc
         pull: context.pull,
         chain: Vec::new(),
     };
+    // What cannot be tidied up is in nobody's way.
+    let downloads = fetcher.downloads();
+    let _ = blocking(move || downloads.tidy()).await;
     let fetched = fetcher.fetch(reference).await;
     context.progress.end();
     fetched

@@ -37,7 +37,7 @@ pub enum Note<'a> {
         /// After so long.
         wait: Duration,
     },
-    /// A place did not give what was asked for: another is tried.
+    /// One of several places did not give what was asked for. If there is another, it is tried.
     Failed {
         /// The place.
         place: &'a str,
@@ -63,6 +63,20 @@ pub enum Phase {
     Storing,
 }
 
+impl Phase {
+    /// A word for programs, which stays the same.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Discovering => "discovering",
+            Self::Signature => "signature",
+            Self::Archive => "archive",
+            Self::Verifying => "verifying",
+            Self::Decrypting => "decrypting",
+            Self::Storing => "storing",
+        }
+    }
+}
+
 /// Shows nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoProgress;
@@ -76,16 +90,18 @@ impl Progress for NoProgress {
 
 impl fmt::Display for Note<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (error, rest) = match self {
+        let error = match self {
             Self::Waiting { place } => return write!(f, "waiting for another process that fetches `{place}`"),
-            Self::Retrying { error, wait, .. } => (error, format!("trying again in {:.1} s", wait.as_secs_f64())),
-            Self::Failed { error, .. } => (error, "trying the next place".to_owned()),
+            Self::Retrying { error, .. } | Self::Failed { error, .. } => error,
         };
         let causes = std::iter::successors(Some(*error as &dyn std::error::Error), |error| error.source());
         for (index, cause) in causes.enumerate() {
             write!(f, "{}{cause}", if index == 0 { "" } else { ": " })?;
         }
-        write!(f, "; {rest}")
+        match self {
+            Self::Retrying { wait, .. } => write!(f, "; trying again in {:.1} s", wait.as_secs_f64()),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -32,8 +32,7 @@ impl Nginx {
                  client_body_temp_path {home_text}/body; proxy_temp_path {home_text}/proxy;
                  fastcgi_temp_path {home_text}/fastcgi; uwsgi_temp_path {home_text}/uwsgi; scgi_temp_path {home_text}/scgi;
                  server {{
-                     listen 127.0.0.1:{port} ssl;
-                     server_name example.com;
+                     listen 127.0.0.1:{port} ssl http2;
                      ssl_certificate {certificate};
                      ssl_certificate_key {key};
                      port_in_redirect off;

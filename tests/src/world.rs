@@ -97,6 +97,15 @@ impl World {
             .collect()
     }
 
+    /// Trusts the key of `carly@example.com` for `example.com`, and asks nobody for it.
+    pub fn trust_own_key(&self) {
+        let file = self.arg("carly.asc");
+        self.dhow(&["key", "export", "carly@example.com", "-o", &file])
+            .success();
+        self.dhow(&["trust", "add", "--prefix", "example.com", "--yes", &file])
+            .success();
+    }
+
     /// A certificate of this world's authority for a host, and its key, as files.
     pub fn certificate(&self, host: &str) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().expect("a key can be made");
@@ -112,13 +121,18 @@ impl World {
 
     /// Serves a directory of the world as `https://example.com`, for `dhow` alone.
     pub fn nginx(&mut self, site: &str) -> Nginx {
-        let certificate = self.certificate("example.com");
+        self.nginx_as("example.com", site)
+    }
+
+    /// The same as another host.
+    pub fn nginx_as(&mut self, host: &str, site: &str) -> Nginx {
+        let certificate = self.certificate(host);
         let nginx = Nginx::start(
             &self.path(&format!("nginx-{}", self.connections.len())),
             &self.path(site),
             &certificate,
         );
-        self.connect("example.com", nginx.port());
+        self.connect(host, nginx.port());
         nginx
     }
 

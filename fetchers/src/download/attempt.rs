@@ -25,6 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const WORTH_HELPING: Duration = Duration::from_secs(2);
 /// By how much a stream has to make the whole faster for another to join.
 const HELPFUL: f64 = 1.1;
+/// For how many times the patience with a body a place may think before its first byte: there may be redirects.
+const OPENING: u32 = 4;
 
 /// What the streams of one attempt share.
 struct Shared<'a> {
@@ -72,7 +74,7 @@ impl Downloader<'_> {
             to: gap.end.filter(|end| Some(*end) != partial.size()),
             version: partial.version().cloned(),
         };
-        let opened = match transport.open(&ask).await {
+        let opened = match self.open(transport, &ask).await {
             Ok(opened) => opened,
             Err(error @ Error::Range { .. }) => {
                 partial.restart(None, None)?;
@@ -99,6 +101,18 @@ impl Downloader<'_> {
         partial.restart(opened.version.clone(), opened.size)?;
         // An empty thing has no gap at all.
         Ok((partial.gaps.take().unwrap_or_default(), opened))
+    }
+
+    /// Opens, unless that takes all too long.
+    async fn open(&self, transport: &dyn Transport, ask: &Ask) -> Result<Opened, Error> {
+        let limit = self.options.slow_after * OPENING;
+        let opened = tokio::time::timeout(limit, transport.open(ask)).await;
+        opened.unwrap_or_else(|_| {
+            Err(Error::TooSlow {
+                url: transport.place(),
+                limit,
+            })
+        })
     }
 
     fn check_size(&self, transport: &dyn Transport, size: u64) -> Result<(), Error> {
@@ -208,7 +222,7 @@ impl<'a> Shared<'a> {
             to: gap.end,
             version,
         };
-        let opened = transport.open(&ask).await?;
+        let opened = self.downloader.open(transport, &ask).await?;
         if opened.from != ask.from || opened.version != ask.version {
             return Err(Error::Range { url: transport.place() });
         }

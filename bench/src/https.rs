@@ -1,0 +1,145 @@
+//! Downloads from a real nginx on loopback, over TLS.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    path::Path,
+    process::Command,
+    sync::Arc,
+};
+
+use anyhow::{Result, ensure};
+use dhow_fetchers::{
+    DownloadOptions, Downloader, FetchContext, HttpClient, HttpOptions, HttpsTransport, Insecure, Mirrors, NoProgress,
+    Origin, Partial, PullPolicy,
+};
+use dhow_image::{BuildOptions, Compression, ImageManifest, Name};
+use dhow_store::Store;
+use dhow_tests::{Nginx, World};
+use dhow_trust::{KeyOptions, Keyring, NoSecrets, SecretKey};
+use tokio::runtime::Runtime;
+use url::Url;
+
+use crate::contest::{Contest, Contestant};
+
+/// Makes a file that does not compress.
+fn noise(path: &Path, mebibytes: usize) -> Result<()> {
+    let mut random = fs::File::open("/dev/urandom")?.take((mebibytes as u64) << 20);
+    std::io::copy(&mut random, &mut fs::File::create(path)?)?;
+    Ok(())
+}
+
+/// Serves the world's `site` at this rate, and says where.
+fn serve(world: &mut World, rate: &str) -> Result<(Nginx, HttpOptions)> {
+    fs::create_dir_all(world.path("nginx-0"))?;
+    fs::write(world.path("nginx-0/extra.conf"), format!("limit_rate {rate};"))?;
+    let nginx = world.nginx("site");
+    let options = HttpOptions {
+        ca: vec![world.path("ca.pem")],
+        connect_to: vec![format!("example.com:443:127.0.0.1:{}", nginx.port()).parse()?],
+        ..HttpOptions::default()
+    };
+    Ok((nginx, options))
+}
+
+fn runtime() -> Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    Ok(builder.worker_threads(2).enable_all().build()?)
+}
+
+/// Downloads so many MiB from an nginx that sends at this rate on each connection (`4m`; `0` is as fast as it can).
+pub fn download(size: usize, rate: &str, scratch: &Path, rounds: usize) -> Result<String> {
+    let mut world = World::new();
+    fs::create_dir_all(world.path("site"))?;
+    noise(&world.path("site/thing"), size)?;
+    let (nginx, options) = serve(&mut world, rate)?;
+    let (client, runtime) = (HttpClient::new(options)?, runtime()?);
+    let url = Url::parse("https://example.com/thing")?;
+    let by = |streams: u8| -> Result<()> {
+        let options = DownloadOptions {
+            streams,
+            ..DownloadOptions::default()
+        };
+        let transport = HttpsTransport::new(client.clone(), url.clone(), Arc::new(Origin::of_url(&url)));
+        let mut partial = Partial::temporary(scratch)?;
+        let downloader = Downloader::new(&options, &NoProgress);
+        let came = runtime.block_on(downloader.download(&transport, &mut partial))?;
+        ensure!(came == (size as u64) << 20, "{came} bytes came");
+        Ok(())
+    };
+    let curl = |version: &str| -> Result<()> {
+        let status = Command::new("curl")
+            .args(["-sS", "--fail", version, "-o"])
+            .arg(scratch.join("curl"))
+            .arg("--cacert")
+            .arg(world.path("ca.pem"))
+            .arg("--connect-to")
+            .arg(format!("example.com:443:127.0.0.1:{}", nginx.port()))
+            .arg("https://example.com/thing")
+            .status()?;
+        ensure!(status.success(), "curl failed");
+        Ok(())
+    };
+    let contest = Contest::new(
+        format!("download: {size} MiB over TLS, each connection at rate {rate}"),
+        rounds,
+    )
+    .of_bytes((size as u64) << 20)
+    .run(vec![
+        Contestant::new("curl, HTTP/2", || curl("--http2")),
+        Contestant::new("curl, HTTP/1.1", || curl("--http1.1")),
+        Contestant::new("dhow_fetchers, one stream", || by(1)),
+        Contestant::new("dhow_fetchers, as by default", || by(4)),
+    ])?;
+    Ok(contest.to_string())
+}
+
+/// Fetches an image of so many MiB that do not compress: verified and stored.
+pub fn fetch(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
+    let mut world = World::new();
+    let (rootfs, site) = (world.path("rootfs"), world.path("site"));
+    fs::create_dir_all(&rootfs)?;
+    fs::create_dir_all(&site)?;
+    noise(&rootfs.join("noise"), size)?;
+    let options = BuildOptions {
+        compression: Compression::None,
+        ..BuildOptions::default()
+    };
+    let (name, archive) = (Name::new("example.com/app")?, site.join("app.aci"));
+    let manifest = ImageManifest::new(name.clone());
+    dhow_image::build(&manifest, &rootfs, &options, fs::File::create(&archive)?)?;
+    let key = SecretKey::generate("Carly <carly@example.com>", &KeyOptions::default())?;
+    let signature = dhow_trust::sign(&key, fs::File::open(&archive)?)?;
+    fs::File::create(site.join("app.aci.asc"))?.write_all(&signature)?;
+    let keyring = Keyring::open(Vec::<String>::new(), world.path("config"));
+    keyring.trust(Some(&name), &key.certificate())?;
+    let (_nginx, options) = serve(&mut world, "0")?;
+    let (client, runtime) = (HttpClient::new(options)?, runtime()?);
+    let by = |reference: &str| -> Result<()> {
+        let root = scratch.join("store");
+        let context = FetchContext {
+            client: client.clone(),
+            store: Arc::new(Store::open(&root)?),
+            keyring: keyring.clone(),
+            secrets: Arc::new(NoSecrets),
+            insecure: Insecure::default(),
+            pull: PullPolicy::New,
+            downloads: DownloadOptions::default(),
+            mirrors: Mirrors::default(),
+            cache: None,
+            progress: Arc::new(NoProgress),
+        };
+        runtime.block_on(dhow_fetchers::fetch(&reference.parse()?, &context))?;
+        drop(context);
+        fs::remove_dir_all(root)?;
+        Ok(())
+    };
+    let from_disk = archive.display().to_string();
+    let contest = Contest::new(format!("https: an image of {size} MiB, verified and stored"), rounds)
+        .of_bytes((size as u64) << 20)
+        .run(vec![
+            Contestant::new("from the disk", || by(&from_disk)),
+            Contestant::new("from nginx over TLS", || by("https://example.com/app.aci")),
+        ])?;
+    Ok(contest.to_string())
+}

@@ -1,0 +1,12 @@
+//! Secrets in files of their own.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use dhow_fetchers::Secret;
+
+/// The first line of a file.
+pub(super) fn read(path: &Path) -> Result<Secret> {
+    let text = fs::read_to_string(path).with_context(|| format!("Could not read `{}`", path.display()))?;
+    Ok(Secret::new(text.lines().next().unwrap_or_default()))
+}
