@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Write,
     sync::Arc,
     thread,
     time::{Duration, Instant},
