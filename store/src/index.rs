@@ -83,9 +83,12 @@ pub(crate) struct Index {
 impl Index {
     /// Opens the index, and makes it agree with `images/`. One that is damaged is made anew.
     pub(crate) fn open(root: &Path) -> Result<Self, StoreError> {
-        match Self::open_there(root) {
+        let opened = match Self::open_there(root) {
             Err(StoreError::Index { source, .. }) if is_damage(&source) => Self::open_anew(root),
-            // A full disk must not keep anyone from making room on it.
+            opened => opened,
+        };
+        match opened {
+            // A full disk must not keep anyone from making room on it, nor a bad one from saving what can be read.
             Err(error) if error.is_lack_of_room() => {
                 tracing::warn!("the index is not kept: {error}");
                 Self::in_memory(root)

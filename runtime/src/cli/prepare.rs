@@ -34,6 +34,7 @@ pub(super) fn prepare(args: PrepareArgs, context: &Context) -> Result<(), PodErr
 pub(super) fn create(apps: PodArgs, store: &Store, context: &Context) -> Result<(PodDirectory, PodLock), PodError> {
     let manifest = assemble(store, &apps.into_request(), context.console)?;
     let (pod, lock) = context.pods().create()?;
+    // Before an image is rendered or mounted: whoever removes images looks for them in the manifests of pods.
     pod.lay_out(&manifest)?;
     Ok((pod, lock))
 }
