@@ -12,10 +12,14 @@
 //!      └──check── the manifest that was fetched in the end
 //! ```
 //!
+//! How the buckets of `s3`, `gs` and `az` are reached is the user's own affair, and known to [`BucketSettings`], by which
+//! a site is written and archives are fetched alike.
+//!
 //! Nothing on a page is to be trusted: it says where to look, and a signature whether it was the right place. A signed
 //! [`Catalog`] says which images there are, and that the list is fresh.
 //! It may use `dhow-image`, and `dhow-trust` for the signed catalog.
 
+mod bucket;
 mod catalog;
 mod discover;
 mod error;
@@ -26,6 +30,7 @@ mod tags;
 mod template;
 mod trace;
 
+pub use bucket::{BucketError, BucketSettings};
 pub use catalog::{
     Accepted, Catalog, CatalogError, CatalogImage, CatalogMemory, FileFacts, SignedCatalog, VersionRange,
     VersionRangeError,

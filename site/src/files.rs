@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use dhow_discovery::{BucketSettings, Scheme};
 use object_store::{
     Attribute, Attributes, Error as StoreError, GetOptions, GetResult, ListResult, ObjectStore, ObjectStoreExt,
     PutMode, PutMultipartOptions, PutOptions, PutPayload, WriteMultipart, local::LocalFileSystem, path::Path,
@@ -33,7 +34,9 @@ pub struct Files {
 }
 
 impl Files {
-    /// Opens the files at `location`: a directory, which must exist, or a URL such as `file:///srv/site`.
+    /// Opens the files at `location`: a directory, which must exist, or a URL such as `file:///srv/site` or
+    /// `s3://bucket/prefix`. Where buckets are and who asks is found in the user's surroundings, as
+    /// [`BucketSettings::of_user`] says; plain HTTP is spoken only where the variable `AWS_ALLOW_HTTP` is `true`.
     pub fn open(location: &str) -> Result<Self, Error> {
         if !location.contains("://") {
             return Self::open_directory(FilePath::new(location));
@@ -51,7 +54,18 @@ impl Files {
         if let ("file", Ok(path)) = (url.scheme(), url.to_file_path()) {
             return Self::open_directory(&path);
         }
-        let (store, prefix) = object_store::parse_url_opts(&url, std::env::vars()).map_err(in_url)?;
+        let settings = match Scheme::from_name(url.scheme()) {
+            Some(scheme @ (Scheme::S3 | Scheme::Gs | Scheme::Az)) => {
+                BucketSettings::of_user(scheme).map_err(|error| {
+                    in_url(StoreError::Generic {
+                        store: "bucket",
+                        source: Box::new(error),
+                    })
+                })?
+            }
+            _ => BucketSettings::default(),
+        };
+        let (store, prefix) = object_store::parse_url_opts(&url, settings.options()).map_err(in_url)?;
         let store = object_store::prefix::PrefixStore::new(store, prefix);
         Ok(Self {
             store: Arc::new(store),
