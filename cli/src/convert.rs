@@ -69,12 +69,13 @@ pub(crate) struct ConvertArguments {
     format: Format,
 }
 
+/// What becomes of the layers of an image of OCI or Docker.
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Layers {
-    /// All layers become one ACI.
+pub(crate) enum Layers {
+    /// All layers become one image.
     #[default]
     Squash,
-    /// Each layer becomes an ACI.
+    /// Each layer becomes an image.
     Keep,
 }
 

@@ -1,10 +1,12 @@
 //! `dhow fetch`.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use dhow_fetchers::{DownloadOptions, FetchContext, Fetched, NoProgress, PullPolicy, RateLimit, Verified};
+use dhow_fetchers::{
+    DownloadOptions, FetchContext, Fetched, NoProgress, PullPolicy, RateLimit, RegistryLogins, Verified,
+};
 use dhow_image::{ImageId, Reference};
 use futures::{StreamExt, stream};
 use serde::Deserialize;
@@ -12,6 +14,7 @@ use serde::Deserialize;
 use crate::{
     arguments::Format,
     context::{Context, print},
+    convert::Layers,
     failure,
     passphrase::UserSecrets,
     progress::{Display, ProgressFormat},
@@ -30,9 +33,12 @@ const JOBS: usize = 3;
 Examples:
   dhow fetch example.com/app:1.0.0
   dhow fetch --limit-rate 2M example.com/app example.com/db,os=linux,arch=aarch64
-  dhow fetch ./app.aci")]
+  dhow fetch ./app.aci
+  dhow fetch s3://bucket/app.aci
+  dhow --insecure-options=image fetch docker://registry.example.com/team/app:1.0")]
 pub(crate) struct FetchArguments {
-    /// Names with labels, as in example.com/app:1.0.0, URLs, or files
+    /// Names with labels, as in example.com/app:1.0.0, URLs, or files; images of OCI and Docker as
+    /// docker://[HOST/]REPOSITORY[:TAG], oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE
     #[arg(value_name = "REF", required = true)]
     references: Vec<Reference>,
     /// When the network is asked [default: update]
@@ -47,6 +53,9 @@ pub(crate) struct FetchArguments {
     /// How progress is shown, on stderr
     #[arg(long, value_enum, default_value_t)]
     progress: ProgressFormat,
+    /// Whether the layers of an image of OCI or Docker become one image, or one each, shared by all that have them
+    #[arg(long, value_enum, default_value_t)]
+    layers: Layers,
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -69,6 +78,10 @@ pub(crate) fn fetch(context: &Context, options: FetchArguments) -> Result<()> {
     let config = context.config()?;
     let pull = options.pull.or(config.fetch.pull).unwrap_or(Pull::Update);
     let mut fetch_context = fetch_context(context, pull)?;
+    fetch_context.layers = match options.layers {
+        Layers::Squash => dhow_fetchers::Layers::Squash,
+        Layers::Keep => dhow_fetchers::Layers::Keep,
+    };
     if options.limit_rate.is_some() {
         fetch_context.downloads.limit = options.limit_rate;
     }
@@ -140,6 +153,9 @@ fn fetch_context(context: &Context, pull: Pull) -> Result<FetchContext> {
             ..defaults
         },
         mirrors: config.mirrors(),
+        buckets: HashMap::new(),
+        registry_logins: RegistryLogins::users_file(),
+        layers: dhow_fetchers::Layers::Squash,
         cache: Some(context.discovery_cache()?),
         progress: Arc::new(NoProgress),
     })
@@ -153,10 +169,20 @@ async fn fetch_one(context: &FetchContext, display: &Display, reference: &Refere
     let fetched = dhow_fetchers::fetch(reference, &context)
         .await
         .map_err(|error| anyhow::Error::new(error).context(format!("Could not fetch `{reference}`")))?;
-    match fetched.provenance.as_ref().map(|provenance| &provenance.verified) {
-        Some(Verified::By(verification)) => display.say(format_args!("Fetched `{reference}`, {verification}")),
-        Some(Verified::No(_)) => display.say(format_args!("warning: fetched `{reference}` without any verification")),
-        None => {}
+    let Some(provenance) = &fetched.provenance else {
+        return Ok(fetched);
+    };
+    let digest = provenance
+        .converted_from
+        .as_ref()
+        .and_then(|from| from.manifest.as_ref());
+    match (&provenance.verified, digest) {
+        (Verified::By(verification), _) => display.say(format_args!("Fetched `{reference}`, {verification}")),
+        (Verified::No(_), Some(digest)) => display.say(format_args!(
+            "warning: fetched `{reference}` from `{}` by its digest {digest}, without any signature",
+            provenance.source
+        )),
+        (Verified::No(_), None) => display.say(format_args!("warning: fetched `{reference}` without any verification")),
     }
     Ok(fetched)
 }

@@ -154,7 +154,7 @@ pub(crate) fn find(store: &Store, reference: &Reference) -> Result<ImageId> {
                     id: reference.to_string(),
                 })?)
         }
-        Reference::File(_) | Reference::Url(_) => {
+        Reference::File(_) | Reference::Url(_) | Reference::Registry(_) | Reference::Layout(_) => {
             bail!("`{reference}` is no name and no image ID, which is how images in the store are called")
         }
     }

@@ -1,6 +1,7 @@
 //! The steps of the main job, by the libraries.
 
 use std::{
+    collections::HashMap,
     env,
     fs::{self, File},
     net::SocketAddr,
@@ -13,8 +14,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use dhow_discovery::{Discovery, Options, Request, discover, host_labels};
 use dhow_fetchers::{
-    DownloadOptions, FetchContext, HttpClient, HttpOptions, Insecure, Mirrors, NoProgress, Origin, Pages, PubkeySource,
-    PullPolicy, Verified, fetch, fetch_pubkeys,
+    DownloadOptions, FetchContext, HttpClient, HttpOptions, Insecure, Layers, Mirrors, NoProgress, Origin, Pages,
+    PubkeySource, PullPolicy, Verified, fetch, fetch_pubkeys,
 };
 use dhow_image::{App, BuildOptions, Built, ImageId, ImageManifest, Labels, Limits, Name, OwnerMap, Reference, build};
 use dhow_mirror::{ServeConfig, Server, TlsIdentity, Transport};
@@ -154,6 +155,9 @@ async fn publish_and_fetch(
         downloads: DownloadOptions::default(),
         mirrors: Mirrors::default(),
         cache: None,
+        buckets: HashMap::new(),
+        registry_logins: None,
+        layers: Layers::Squash,
         progress: Arc::new(NoProgress),
     };
     let id = fetch_image(story, &context).await?;

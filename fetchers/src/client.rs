@@ -11,8 +11,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use reqwest::{
-    Certificate, StatusCode,
+    Certificate, Method, StatusCode,
     header::{ACCEPT_ENCODING, HOST, HeaderMap, HeaderValue},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -59,6 +60,27 @@ enum Route {
         rule: usize,
         http1_only: bool,
     },
+}
+
+/// One request, but for where it goes.
+struct Outgoing<'a> {
+    method: Method,
+    headers: &'a HeaderMap,
+    body: Bytes,
+    lane: u8,
+    login: Option<&'a Login>,
+}
+
+impl<'a> Outgoing<'a> {
+    fn get(headers: &'a HeaderMap, lane: u8, login: Option<&'a Login>) -> Self {
+        Self {
+            method: Method::GET,
+            headers,
+            body: Bytes::new(),
+            lane,
+            login,
+        }
+    }
 }
 
 impl HttpClient {
@@ -130,6 +152,19 @@ impl HttpClient {
         headers: HeaderMap,
         lane: u8,
     ) -> Result<HttpResponse, Error> {
+        self.get_as(url, origin, headers, lane, None).await
+    }
+
+    /// The same, with a login in place of the operator's. It goes to the host and port of `url` alone, and over HTTPS
+    /// alone, wherever redirects lead.
+    pub(crate) async fn get_as(
+        &self,
+        url: &Url,
+        origin: &Origin,
+        headers: HeaderMap,
+        lane: u8,
+        login: Option<&Login>,
+    ) -> Result<HttpResponse, Error> {
         let mut hop = url.clone();
         for _ in 0..=MAX_REDIRECTS {
             if self.0.options.offline {
@@ -137,7 +172,14 @@ impl HttpClient {
             }
             self.check_scheme(&hop)?;
             let permit = self.permit(&hop).await;
-            let response = self.send(&hop, origin, &headers, lane).await?;
+            let own = login.filter(|_| hop.scheme() == "https" && hop.origin() == url.origin());
+            let response = match own {
+                Some(login) => {
+                    let request = Outgoing::get(&headers, lane, Some(login));
+                    self.send_as(&hop, origin, &request).await?
+                }
+                None => self.send(&hop, origin, &headers, lane).await?,
+            };
             match redirect(&hop, &response)? {
                 None => {
                     return Ok(HttpResponse::new(hop, response, permit));
@@ -167,9 +209,22 @@ impl HttpClient {
         headers: HeaderMap,
         retry: &RetryPolicy,
     ) -> Result<SmallResponse, Error> {
+        self.get_small_as(url, origin, most, headers, retry, None).await
+    }
+
+    /// The same, with a login in place of the operator's (see [`Self::get_as`]).
+    pub(crate) async fn get_small_as(
+        &self,
+        url: &Url,
+        origin: &Origin,
+        most: usize,
+        headers: HeaderMap,
+        retry: &RetryPolicy,
+        login: Option<&Login>,
+    ) -> Result<SmallResponse, Error> {
         let mut failed = 0;
         loop {
-            let answer = self.get_small_once(url, origin, most, headers.clone()).await;
+            let answer = self.get_small_once(url, origin, most, headers.clone(), login).await;
             // A status is an answer, which the caller judges: but one that may pass is waited for.
             let error = match &answer {
                 Ok(answer) => answer.check(url).err(),
@@ -193,10 +248,11 @@ impl HttpClient {
         origin: &Origin,
         most: usize,
         headers: HeaderMap,
+        login: Option<&Login>,
     ) -> Result<SmallResponse, Error> {
         let limit = self.0.options.timeouts.small;
         let fetched = tokio::time::timeout(limit, async {
-            let mut response = self.get_by(url, origin, headers, 0).await?;
+            let mut response = self.get_as(url, origin, headers, 0, login).await?;
             let mut body = Vec::new();
             while body.len() <= most
                 && let Some(chunk) = response.chunk().await?
@@ -224,6 +280,27 @@ impl HttpClient {
         }
     }
 
+    /// Sends a request of another library's making, as it is, to a place that the user's own settings name. Redirects
+    /// are not followed.
+    pub(crate) async fn pass_on(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+        lane: u8,
+    ) -> Result<reqwest::Response, Error> {
+        if self.0.options.offline {
+            return Err(Error::Offline { url: shown(url) });
+        }
+        let request = Outgoing {
+            method,
+            body,
+            ..Outgoing::get(&headers, lane, None)
+        };
+        self.send_as(url, &Origin::of_url(url), &request).await
+    }
+
     /// Waits until the host has not too many requests of ours under way.
     async fn permit(&self, url: &Url) -> OwnedSemaphorePermit {
         let semaphore = {
@@ -246,29 +323,22 @@ impl HttpClient {
         lane: u8,
     ) -> Result<reqwest::Response, Error> {
         let Some(credential) = self.0.options.credentials.for_url(url) else {
-            return self.send_as(url, origin, headers, lane, None).await;
+            return self.send_as(url, origin, &Outgoing::get(headers, lane, None)).await;
         };
         let asked = || self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let is_upfront = credential.sending == Sending::Upfront || asked().contains(&origin_of(url));
         let login = Some(&credential.login);
         let answer = self
-            .send_as(url, origin, headers, lane, login.filter(|_| is_upfront))
+            .send_as(url, origin, &Outgoing::get(headers, lane, login.filter(|_| is_upfront)))
             .await?;
         if answer.status() != StatusCode::UNAUTHORIZED || is_upfront {
             return Ok(answer);
         }
         asked().insert(origin_of(url));
-        self.send_as(url, origin, headers, lane, login).await
+        self.send_as(url, origin, &Outgoing::get(headers, lane, login)).await
     }
 
-    async fn send_as(
-        &self,
-        url: &Url,
-        origin: &Origin,
-        headers: &HeaderMap,
-        lane: u8,
-        login: Option<&Login>,
-    ) -> Result<reqwest::Response, Error> {
+    async fn send_as(&self, url: &Url, origin: &Origin, request: &Outgoing<'_>) -> Result<reqwest::Response, Error> {
         let rules = &self.0.options.connect_to;
         let (route, target) = match rules.iter().position(|rule| rule.applies_to(url)) {
             Some(rule) => {
@@ -287,11 +357,14 @@ impl HttpClient {
                 (Route::Permitted(permitted), None)
             }
         };
-        let client = self.client(route, lane)?;
+        let client = self.client(route, request.lane)?;
         let request = || {
+            let target_url = target.as_ref().unwrap_or(url).clone();
+            let login = request.login;
             let request = client
-                .get(target.as_ref().unwrap_or(url).clone())
-                .headers(headers.clone());
+                .request(request.method.clone(), target_url)
+                .headers(request.headers.clone())
+                .body(request.body.clone());
             let request = match login {
                 Some(login) => login.apply(request),
                 None => request,

@@ -2,8 +2,8 @@
 
 use std::{io, net::IpAddr, path::PathBuf, time::Duration};
 
-use dhow_discovery::Mismatch;
-use dhow_image::{ArchiveError, Name};
+use dhow_discovery::{BucketError, Mismatch};
+use dhow_image::{ArchiveError, ConvertError, Name};
 use dhow_store::StoreError;
 use thiserror::Error;
 use url::Url;
@@ -166,6 +166,62 @@ pub enum Error {
         url: String,
     },
 
+    /// A URL names no object of a bucket.
+    #[error("`{url}` cannot be fetched: {problem}")]
+    BucketUrl {
+        /// The URL.
+        url: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// It cannot be said how buckets are reached.
+    #[error("could not find out how buckets are reached")]
+    BucketSettings(#[source] BucketError),
+    /// A bucket did not answer as it should.
+    #[error("could not fetch `{url}`")]
+    Bucket {
+        /// The URL.
+        url: String,
+        /// Why not.
+        source: Box<object_store::Error>,
+    },
+
+    /// An image is of a kind that nobody signs.
+    #[error(
+        "`{image}` has no signature that could be verified: images of registries, of OCI layouts and of Docker \
+         archives are taken only with `--insecure-options=image`"
+    )]
+    NeverSigned {
+        /// The image.
+        image: String,
+    },
+    /// A registry wants a login, and does not get one that it takes.
+    #[error("`{registry}` gives nothing: {problem}")]
+    RegistryLogin {
+        /// The registry.
+        registry: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A registry gives something else than what was asked for.
+    #[error("`{registry}` does not give `{name}`, but something else: {problem}")]
+    WrongBlob {
+        /// The registry and repository.
+        registry: String,
+        /// The tag or digest.
+        name: String,
+        /// How it can be told.
+        problem: String,
+    },
+    /// An image of OCI's or Docker's cannot be made an image of the store.
+    #[error("could not convert `{image}`")]
+    Convert {
+        /// The image.
+        image: String,
+        /// Why not.
+        source: Box<ConvertError>,
+    },
+
     /// The name could not be discovered.
     #[error(transparent)]
     Discovery(#[from] dhow_discovery::Error),
@@ -319,7 +375,9 @@ impl Error {
     /// What the error means for the caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Url { .. } | Self::Scheme { .. } | Self::PlainHttp { .. } => ErrorKind::Usage,
+            Self::Url { .. } | Self::Scheme { .. } | Self::PlainHttp { .. } | Self::BucketUrl { .. } => {
+                ErrorKind::Usage
+            }
             Self::NotFound { .. } | Self::NotInStore { .. } => ErrorKind::NotFound,
             Self::Discovery(error) if error.is_not_found() => ErrorKind::NotFound,
             Self::Discovery(_)
@@ -334,6 +392,8 @@ impl Error {
             | Self::Encoded { .. }
             | Self::TooLarge { .. }
             | Self::Range { .. }
+            | Self::Bucket { .. }
+            | Self::RegistryLogin { .. }
             | Self::Truncated { .. } => ErrorKind::Network,
             Self::NotTrusted { source, .. } => match source.kind() {
                 dhow_trust::ErrorKind::Untrusted => ErrorKind::NotTrusted,
@@ -343,10 +403,18 @@ impl Error {
                 dhow_trust::ErrorKind::Untrusted => ErrorKind::Corrupt,
                 _ => ErrorKind::Local,
             },
-            Self::NotSigned { .. } | Self::Unverified { .. } | Self::Mismatch { .. } | Self::DependencyId { .. } => {
-                ErrorKind::NotTrusted
-            }
-            Self::DependencyCycle { .. } | Self::DependencyDepth { .. } | Self::Archive { .. } => ErrorKind::Corrupt,
+            Self::NeverSigned { .. }
+            | Self::NotSigned { .. }
+            | Self::Unverified { .. }
+            | Self::Mismatch { .. }
+            | Self::DependencyId { .. } => ErrorKind::NotTrusted,
+            Self::Convert { source, .. } if source.is_not_found() => ErrorKind::NotFound,
+            Self::Convert { source, .. } if source.is_corrupt() => ErrorKind::Corrupt,
+            Self::Convert { .. } => ErrorKind::Local,
+            Self::WrongBlob { .. }
+            | Self::DependencyCycle { .. }
+            | Self::DependencyDepth { .. }
+            | Self::Archive { .. } => ErrorKind::Corrupt,
             Self::Store(error) => match **error {
                 StoreError::Archive(_) => ErrorKind::Corrupt,
                 StoreError::NotFound { .. } => ErrorKind::NotFound,
@@ -354,7 +422,8 @@ impl Error {
                 _ => ErrorKind::Local,
             },
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
-            Self::ReadCertificates { .. }
+            Self::BucketSettings(_)
+            | Self::ReadCertificates { .. }
             | Self::NoCertificates { .. }
             | Self::Client(_)
             | Self::Read { .. }
@@ -367,6 +436,8 @@ impl Error {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
+            // Whoever may not read it may not read it later either.
+            Self::Bucket { source, .. } => matches!(**source, object_store::Error::Generic { .. }),
             Self::Request { .. }
             | Self::TooSlow { .. }
             | Self::TooFewBytes { .. }
@@ -381,6 +452,13 @@ impl Error {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
             _ => None,
+        }
+    }
+
+    pub(crate) fn convert(image: &str, source: ConvertError) -> Self {
+        Self::Convert {
+            image: image.to_owned(),
+            source: Box::new(source),
         }
     }
 

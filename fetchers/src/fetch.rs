@@ -1,15 +1,18 @@
 //! [`fetch`]: from a reference to an image in the store.
 
 mod archive;
+mod bucket;
 mod endpoints;
 mod got;
+mod registry;
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use dhow_discovery::{Options, Request, discover};
+use dhow_discovery::{BucketSettings, Options, Request, Scheme, discover};
 use dhow_image::{ImageId, ImageIdPrefix, Labels, Name, Reference};
 use dhow_store::{Store, StoreError};
 use dhow_trust::{Keyring, Secrets, Signature};
@@ -20,6 +23,7 @@ use url::Url;
 use self::{archive::Wanted, endpoints::Gravest, got::Got};
 use crate::{
     client::HttpClient,
+    containers::Layers,
     download::DownloadOptions,
     error::{Error, shown},
     insecure::Insecure,
@@ -30,7 +34,7 @@ use crate::{
     provenance::Provenance,
     pull::{Held, PullPolicy, held},
     retry::RetryPolicy,
-    transport::{FileTransport, HttpsTransport},
+    transport::{FileTransport, HttpsTransport, Transport},
 };
 
 /// No honest signature is larger, in bytes.
@@ -57,6 +61,15 @@ pub struct FetchContext {
     pub mirrors: Mirrors,
     /// Where discovery's pages are kept, if they are to be kept.
     pub cache: Option<PathBuf>,
+    /// How buckets are reached, by scheme. Those that are not here are reached as the user's surroundings say (see
+    /// [`BucketSettings::of_user`]).
+    pub buckets: HashMap<Scheme, BucketSettings>,
+    /// A file with the logins for registries, in the form of Docker's `config.json` (see [`RegistryLogins`]).
+    ///
+    /// [`RegistryLogins`]: crate::RegistryLogins
+    pub registry_logins: Option<PathBuf>,
+    /// What becomes of the layers of an image of OCI's or Docker's.
+    pub layers: Layers,
     /// Who is told how far it is.
     pub progress: Arc<dyn Progress>,
 }
@@ -106,6 +119,8 @@ impl Fetcher<'_> {
             Reference::Id(prefix) => self.in_store(prefix).await,
             Reference::File(path) => self.file(path).await,
             Reference::Url(text) => self.url(text).await,
+            Reference::Registry(image) => self.registry(image).await,
+            Reference::Layout(location) => self.layout(location).await,
         }
     }
 
@@ -195,7 +210,11 @@ impl Fetcher<'_> {
         let patience = self.context.downloads.retry.clone();
         let mut signature_url = url.clone();
         signature_url.set_path(&format!("{}.asc", url.path()));
-        let signature = self.signature(&signature_url, &url, &origin, &patience).await?;
+        let bucket = self.bucket(&url)?;
+        let signature = match &bucket {
+            Some(archive) => self.signature_in_bucket(&signature_url, archive, &patience).await?,
+            None => self.signature(&signature_url, &url, &origin, &patience).await?,
+        };
         // For which name it must count is known only from the archive; that it is one at all, now.
         if let Some(Err(source)) = signature.as_deref().map(Signature::parse) {
             return Err(Error::NotTrusted {
@@ -203,14 +222,17 @@ impl Fetcher<'_> {
                 source: Box::new(source),
             });
         }
-        let transport = HttpsTransport::new(self.context.client.clone(), url, origin);
+        let transport: Box<dyn Transport> = match bucket {
+            Some(archive) => Box::new(archive),
+            None => Box::new(HttpsTransport::new(self.context.client.clone(), url, origin)),
+        };
         let wanted = Wanted {
             signature,
             request: None,
             reference,
             discovered_by: None,
         };
-        self.archive(&transport, wanted, &patience).await
+        self.archive(&*transport, wanted, &patience).await
     }
 
     async fn file(&self, path: &Path) -> Result<Fetched, Error> {
@@ -316,11 +338,13 @@ impl Fetcher<'_> {
     }
 
     fn discovery_options(&self) -> Options {
-        if self.context.client.options().insecure_http {
+        let mut options = if self.context.client.options().insecure_http {
             Options::insecure_http()
         } else {
             Options::https()
-        }
+        };
+        options.transports.extend([Scheme::S3, Scheme::Gs, Scheme::Az]);
+        options
     }
 }
 

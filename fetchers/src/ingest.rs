@@ -202,6 +202,7 @@ impl Believed {
             source: fetchling.place,
             discovered_by: fetchling.discovered_by,
             archive,
+            converted_from: None,
             encryption: opened.map(|opened| opened.how),
             verified,
             fetched_at: Utc::now(),

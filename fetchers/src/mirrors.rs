@@ -37,6 +37,19 @@ impl Mirrors {
         self.0.push(mirror);
     }
 
+    /// The same for an image of a registry: its mirrors speak a registry's protocol, so only those that were named for
+    /// it count.
+    pub(crate) fn of_registry(&self, name: &Name) -> Vec<Option<Url>> {
+        let named = Self(
+            self.0
+                .iter()
+                .filter(|mirror| mirror.prefix.is_some())
+                .cloned()
+                .collect(),
+        );
+        named.sources(name).into_iter().map(Option::<&Url>::cloned).collect()
+    }
+
     /// Who is asked for a name, one after the other: a mirror's base URL, or `None` for the name itself.
     pub fn sources(&self, name: &Name) -> Vec<Option<&Url>> {
         let length = |mirror: &Mirror| mirror.prefix.as_ref().map_or(0, |prefix| prefix.as_str().len());

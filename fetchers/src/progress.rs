@@ -51,6 +51,10 @@ pub enum Note<'a> {
 pub enum Phase {
     /// Asking where the image is. The subject is its name.
     Discovering,
+    /// Asking a registry for its manifest. The subject is its repository.
+    Manifest,
+    /// Making an ACI of it. The subject is a repository or a file.
+    Converting,
     /// Fetching its signature. The subject is a URL.
     Signature,
     /// Fetching its archive. The subject is a URL or a file.
@@ -109,6 +113,8 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Discovering => "discovering",
+            Self::Manifest => "fetching the manifest",
+            Self::Converting => "converting",
             Self::Signature => "fetching the signature",
             Self::Archive => "fetching",
             Self::Verifying => "verifying",

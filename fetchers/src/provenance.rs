@@ -15,8 +15,11 @@ pub struct Provenance {
     /// The template that led there, if a name was discovered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovered_by: Option<String>,
-    /// The archive as it travelled.
+    /// The archive as it travelled, or as it was made here of what did.
     pub archive: ArchiveRecord,
+    /// What it was made of, if it was an image of OCI's or Docker's. Nothing but its digests vouches for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converted_from: Option<ConvertedFrom>,
     /// How the archive was encrypted, if it was, and what opened it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Decrypted>,
@@ -24,6 +27,18 @@ pub struct Provenance {
     pub verified: Verified,
     /// When it was fetched.
     pub fetched_at: DateTime<Utc>,
+}
+
+/// The digests by which an image of OCI's or Docker's was pulled, as in `sha256:…`. An archive of Docker's has none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConvertedFrom {
+    /// Of what a registry had for the tag: its index, or where there is none its manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
+    /// Of its manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
 }
 
 /// An archive's digest and size.
@@ -68,6 +83,7 @@ mod tests {
                 sha512: "ab".to_owned(),
                 size: 1,
             },
+            converted_from: None,
             encryption: None,
             verified: Verified::No(Insecurity::Insecure),
             fetched_at: "2014-12-01T10:00:00Z".parse().unwrap(),

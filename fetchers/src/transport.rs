@@ -5,9 +5,11 @@
 //!       │
 //!   Transport ── open(Ask) ──► Opened { from, size, version, ranges, body }
 //!       ├── HttpsTransport
+//!       ├── BucketTransport
 //!       └── FileTransport
 //! ```
 
+mod bucket;
 mod file;
 mod https;
 
@@ -22,7 +24,7 @@ use futures::{
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::https::check_status;
-pub use self::{file::FileTransport, https::HttpsTransport};
+pub use self::{bucket::BucketTransport, file::FileTransport, https::HttpsTransport};
 use crate::error::Error;
 
 /// A way to get the bytes of one thing from one place.

@@ -34,6 +34,7 @@ mod naming;
 mod packing;
 mod plan;
 mod platform;
+mod pull;
 mod source;
 mod tar;
 
@@ -41,10 +42,12 @@ mod tar;
 mod tests;
 
 pub use aci::{AciOptions, Converted, LayerAci, keep_layers, squash};
+pub use digest::{Digest as BlobDigest, DigestCheck};
 pub use error::ConvertError;
 pub use export::{ExportOptions, Exported, export};
 pub use location::{ImageLocation, ImageLocationError};
 pub use platform::{OciPlatform, OciPlatformError};
+pub use pull::{Blob, ImagePull, Needed};
 pub use source::{FoundImage, Images};
 
 /// The annotation, or in a Docker archive the label, that holds the manifest of the ACI from which an image was made.

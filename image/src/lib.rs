@@ -26,6 +26,7 @@ mod manifest;
 mod name;
 mod patch;
 mod reference;
+mod registry_reference;
 mod validate;
 
 pub use archive::{
@@ -34,8 +35,9 @@ pub use archive::{
 };
 pub use build::{BuildError, BuildOptions, Built, OwnerMap, OwnerMapError, Selection, SelectionError, build};
 pub use convert::{
-    AciOptions, ConvertError, Converted, ExportOptions, Exported, FoundImage, ImageLocation, ImageLocationError,
-    Images, LayerAci, ORIGINAL_MANIFEST, OciPlatform, OciPlatformError, export, keep_layers, squash,
+    AciOptions, Blob, BlobDigest, ConvertError, Converted, DigestCheck, ExportOptions, Exported, FoundImage,
+    ImageLocation, ImageLocationError, ImagePull, Images, LayerAci, Needed, ORIGINAL_MANIFEST, OciPlatform,
+    OciPlatformError, export, keep_layers, squash,
 };
 pub use image_id::{ImageId, ImageIdError, ImageIdPrefix};
 pub use inspect::{DirectorySize, EntryCounts, Inspection, inspect};
@@ -50,4 +52,5 @@ pub use manifest::{
 pub use name::{AcName, Name, NameError};
 pub use patch::{PatchError, Patched, patch};
 pub use reference::{Reference, ReferenceError};
+pub use registry_reference::{RegistryReference, RegistryReferenceError};
 pub use validate::{Validation, validate_archive, validate_manifest};

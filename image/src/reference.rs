@@ -5,9 +5,11 @@ use std::{fmt, path::PathBuf, str::FromStr};
 use thiserror::Error;
 
 use crate::{
+    convert::{ImageLocation, ImageLocationError},
     image_id::{ImageId, ImageIdError, ImageIdPrefix},
     label::{Labels, LabelsError},
     name::{Name, NameError},
+    registry_reference::{RegistryReference, RegistryReferenceError},
 };
 
 /// An image, as a user names it.
@@ -24,8 +26,12 @@ pub enum Reference {
     Id(ImageIdPrefix),
     /// `./app.aci`, `/tmp/app.aci`: an archive on this machine.
     File(PathBuf),
-    /// `https://example.com/app.aci`: an archive elsewhere.
+    /// `https://example.com/app.aci`, `s3://bucket/app.aci`: an archive elsewhere.
     Url(String),
+    /// `docker://example.com/app:1.0`: an image of a registry of OCI's or Docker's.
+    Registry(RegistryReference),
+    /// `oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE`: an image of OCI's or Docker's on this machine.
+    Layout(ImageLocation),
 }
 
 /// Why a text is not a reference.
@@ -69,6 +75,12 @@ pub enum ReferenceError {
         /// What was given.
         text: String,
     },
+    /// It begins like a reference to a registry's image but is none.
+    #[error(transparent)]
+    Registry(#[from] RegistryReferenceError),
+    /// It begins like the place of an OCI or Docker image but is none.
+    #[error(transparent)]
+    Layout(#[from] ImageLocationError),
     /// The labels do not go together.
     #[error("`{text}` is not an image reference")]
     Labels {
@@ -100,14 +112,28 @@ impl FromStr for Reference {
                 }),
             };
         }
+        if text.starts_with(RegistryReference::SCHEME) {
+            return Ok(Self::Registry(text.parse()?));
+        }
         if text.contains("://") {
             return Ok(Self::Url(text.to_owned()));
+        }
+        if is_layout(text) {
+            return Ok(Self::Layout(text.parse()?));
         }
         if text.starts_with(['/', '.']) || (text.ends_with(".aci") && !text.contains('=')) {
             return Ok(Self::File(PathBuf::from(text)));
         }
         named(text)
     }
+}
+
+/// Whether it begins as the place of an OCI or Docker image does, and not as `NAME:VERSION`.
+fn is_layout(text: &str) -> bool {
+    matches!(
+        text.split_once(':'),
+        Some(("oci" | "oci-archive" | "docker-archive", _))
+    )
 }
 
 /// `NAME[:VERSION][,LABEL=VALUE]…`
@@ -174,8 +200,12 @@ impl fmt::Display for Reference {
             Self::Named { name, labels } => {
                 write!(f, "{name}")?;
                 // After a colon, some versions would make the text look like a URL, a file, or no version at all.
-                let misleads =
-                    |version: &str| version.is_empty() || version.starts_with("//") || version.ends_with(".aci");
+                let misleads = |version: &str| {
+                    version.is_empty()
+                        || version.starts_with("//")
+                        || version.ends_with(".aci")
+                        || is_layout(&format!("{name}:"))
+                };
                 let version = labels.get("version").filter(|version| !misleads(version));
                 if let Some(version) = version {
                     write!(f, ":{version}")?;
@@ -188,6 +218,8 @@ impl fmt::Display for Reference {
             Self::Id(prefix) => write!(f, "{prefix}"),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Url(url) => f.write_str(&without_secrets(url)),
+            Self::Registry(image) => image.fmt(f),
+            Self::Layout(location) => location.fmt(f),
         }
     }
 }
@@ -213,6 +245,12 @@ mod tests {
             Reference::Url(_)
         ));
         assert!(matches!("sha512-0123456789ab".parse().unwrap(), Reference::Id(_)));
+        assert!(matches!("s3://bucket/app.aci".parse().unwrap(), Reference::Url(_)));
+        assert!(matches!("docker://busybox".parse().unwrap(), Reference::Registry(_)));
+        assert!(matches!("oci:layout:1.0".parse().unwrap(), Reference::Layout(_)));
+        assert!(matches!("docker-archive:a.tar".parse().unwrap(), Reference::Layout(_)));
+        assert!(matches!("oci,version=1.0".parse().unwrap(), Reference::Named { .. }));
+        assert!(matches!("oci:".parse::<Reference>(), Err(ReferenceError::Layout(_))));
     }
 
     #[test]
@@ -234,6 +272,7 @@ mod tests {
             "app,version=x.aci",
             "app,os=x.aci,version=1",
             "app,version=",
+            "oci,version=1",
         ] {
             let reference: Reference = text.parse().unwrap();
             assert!(matches!(reference, Reference::Named { .. }), "{text}");

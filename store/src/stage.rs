@@ -139,6 +139,11 @@ impl StagedImage<'_> {
         &self.id
     }
 
+    /// How many bytes the uncompressed tar has.
+    pub fn tar_size(&self) -> u64 {
+        self.tar_size
+    }
+
     /// The manifest.
     pub fn manifest(&self) -> &ImageManifest {
         &self.manifest

@@ -73,14 +73,20 @@ impl Fetcher<'_> {
         reference: &Reference,
         patience: &RetryPolicy,
     ) -> Result<Fetched, Error> {
-        let signature = self
-            .signature(&endpoint.signature, &endpoint.archive, origin, patience)
-            .await?;
+        let bucket = self.bucket(&endpoint.archive)?;
+        let signature = match &bucket {
+            Some(archive) => self.signature_in_bucket(&endpoint.signature, archive, patience).await?,
+            None => {
+                self.signature(&endpoint.signature, &endpoint.archive, origin, patience)
+                    .await?
+            }
+        };
         if let Some(signature) = &signature {
             self.may_verify(request, signature, &endpoint.archive).await?;
         }
-        let transport: Box<dyn Transport> = match endpoint.scheme {
-            Scheme::Https | Scheme::Http => Box::new(HttpsTransport::new(
+        let transport: Box<dyn Transport> = match (bucket, endpoint.scheme) {
+            (Some(archive), _) => Box::new(archive),
+            (None, Scheme::Https | Scheme::Http) => Box::new(HttpsTransport::new(
                 self.context.client.clone(),
                 endpoint.archive.clone(),
                 origin.clone(),
@@ -112,9 +118,14 @@ impl Gravest {
         }
     }
 
+    /// The error itself, which names its place. There is at least one.
+    pub(super) fn alone(self) -> Error {
+        self.0.expect("each place that gave nothing gave an error")
+    }
+
     /// What is told when none of so many places gave the image. There is at least one.
     pub(super) fn of(self, name: &Name, count: usize) -> Error {
-        let gravest = self.0.expect("each place that gave nothing gave an error");
+        let gravest = self.alone();
         match count {
             1 => gravest,
             _ => Error::Endpoints {

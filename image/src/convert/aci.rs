@@ -221,6 +221,15 @@ fn apply(
     let mut entries = layer.open(container, budget)?;
     plan.begin_layer(number);
     while let Some(entry) = entries.next_entry()? {
+        // What says that it is larger need not be read to see that.
+        if let EntryKind::File { size } = entry.kind
+            && size > budget.left()
+        {
+            return Err(ConvertError::Layer {
+                layer: layer.name(),
+                source: budget.spent(),
+            });
+        }
         plan.apply(&entry).map_err(|problem| entries.refuse(&entry, problem))?;
         if plan.len() > limits.names {
             return Err(ConvertError::Layer {

@@ -11,15 +11,15 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256, Sha512};
 
-/// `sha256:` or `sha512:` and hex digits.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// The digest of a blob, as OCI writes it: `sha256:` or `sha512:` and hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(super) struct Digest {
+pub struct Digest {
     algorithm: Algorithm,
     hex: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Algorithm {
     Sha256,
     Sha512,
@@ -36,7 +36,7 @@ impl Algorithm {
 
 impl Digest {
     /// The SHA-256 of `bytes`.
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    pub fn of(bytes: &[u8]) -> Self {
         Self::from_sha256(Sha256::new_with_prefix(bytes))
     }
 
@@ -52,8 +52,8 @@ impl Digest {
         &self.hex
     }
 
-    /// Where a layout has the blob.
-    pub(super) fn blob_path(&self) -> String {
+    /// Where an OCI layout has the blob: `blobs/sha256/…`.
+    pub fn blob_path(&self) -> String {
         format!("blobs/{}/{}", self.algorithm.name(), self.hex)
     }
 }
@@ -100,15 +100,60 @@ impl fmt::Display for Digest {
     }
 }
 
+/// Digests what comes piece by piece, to tell in the end whether it was what it should be.
+#[derive(Clone, Debug)]
+pub struct DigestCheck {
+    expected: Digest,
+    hasher: Hasher,
+}
+
+#[derive(Clone, Debug)]
 enum Hasher {
     Sha256(Sha256),
     Sha512(Sha512),
 }
 
+impl DigestCheck {
+    /// Nothing came yet of what should have this digest.
+    pub fn new(expected: &Digest) -> Self {
+        let hasher = match expected.algorithm {
+            Algorithm::Sha256 => Hasher::Sha256(Sha256::new()),
+            Algorithm::Sha512 => Hasher::Sha512(Sha512::new()),
+        };
+        Self {
+            expected: expected.clone(),
+            hasher,
+        }
+    }
+
+    /// The next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match &mut self.hasher {
+            Hasher::Sha256(hasher) => hasher.update(bytes),
+            Hasher::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// That was all. If it was something else, its digest is the error.
+    pub fn finish(self) -> Result<(), Digest> {
+        let hex = match self.hasher {
+            Hasher::Sha256(hasher) => hex::encode(hasher.finalize()),
+            Hasher::Sha512(hasher) => hex::encode(hasher.finalize()),
+        };
+        if hex == self.expected.hex {
+            return Ok(());
+        }
+        Err(Digest {
+            algorithm: self.expected.algorithm,
+            hex,
+        })
+    }
+}
+
 /// A reader whose end is an error unless all that was read has the digest and the size that it should have.
 pub(super) struct VerifiedReader<R> {
     inner: R,
-    check: Option<(Digest, Hasher)>,
+    check: Option<DigestCheck>,
     size: Option<u64>,
     read: u64,
     reached_end: Rc<Cell<bool>>,
@@ -117,16 +162,9 @@ pub(super) struct VerifiedReader<R> {
 impl<R: Read> VerifiedReader<R> {
     /// Checks what is given of digest and size.
     pub(super) fn new(inner: R, digest: Option<&Digest>, size: Option<u64>) -> Self {
-        let check = digest.map(|digest| {
-            let hasher = match digest.algorithm {
-                Algorithm::Sha256 => Hasher::Sha256(Sha256::new()),
-                Algorithm::Sha512 => Hasher::Sha512(Sha512::new()),
-            };
-            (digest.clone(), hasher)
-        });
         Self {
             inner,
-            check,
+            check: digest.map(DigestCheck::new),
             size,
             read: 0,
             reached_end: Rc::new(Cell::new(false)),
@@ -142,17 +180,13 @@ impl<R: Read> VerifiedReader<R> {
         if let Some(size) = self.size.filter(|&size| size != self.read) {
             return Err(invalid(format!("it has {} bytes, where {size} should be", self.read)));
         }
-        if let Some((expected, hasher)) = self.check.take() {
-            let found = match hasher {
-                Hasher::Sha256(hasher) => hex::encode(hasher.finalize()),
-                Hasher::Sha512(hasher) => hex::encode(hasher.finalize()),
-            };
-            if found != expected.hex {
-                return Err(invalid(format!(
-                    "its content has the digest {}:{found}, where {expected} should be",
-                    expected.algorithm.name()
-                )));
-            }
+        if let Some(check) = self.check.take() {
+            let expected = check.expected.clone();
+            check.finish().map_err(|found| {
+                invalid(format!(
+                    "its content has the digest {found}, where {expected} should be"
+                ))
+            })?;
         }
         self.reached_end.set(true);
         Ok(())
@@ -172,10 +206,8 @@ impl<R: Read> Read for VerifiedReader<R> {
                 self.size.unwrap_or(0)
             )));
         }
-        match &mut self.check {
-            Some((_, Hasher::Sha256(hasher))) => hasher.update(&buffer[..read]),
-            Some((_, Hasher::Sha512(hasher))) => hasher.update(&buffer[..read]),
-            None => {}
+        if let Some(check) = &mut self.check {
+            check.update(&buffer[..read]);
         }
         if read == 0 {
             self.check_end()?;

@@ -72,6 +72,19 @@ impl Budget {
         }
     }
 
+    /// How many bytes may still come.
+    pub(super) fn left(&self) -> u64 {
+        self.left.get()
+    }
+
+    /// What is told when more come.
+    pub(super) fn spent(&self) -> ArchiveError {
+        ArchiveError::TooLarge {
+            what: "uncompressed bytes",
+            limit: self.limit,
+        }
+    }
+
     /// A reader that fails where the budget is spent: with an [`ArchiveError`] in its error.
     pub(super) fn bounding<R: Read>(&self, inner: R) -> Bounded<R> {
         Bounded {
@@ -90,14 +103,9 @@ pub(super) struct Bounded<R> {
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
-        let Budget { limit, left } = &self.budget;
+        let left = &self.budget.left;
         let rest = left.get().checked_sub(read as u64);
-        left.set(rest.ok_or_else(|| {
-            io::Error::other(ArchiveError::TooLarge {
-                what: "uncompressed bytes",
-                limit: *limit,
-            })
-        })?);
+        left.set(rest.ok_or_else(|| io::Error::other(self.budget.spent()))?);
         Ok(read)
     }
 }

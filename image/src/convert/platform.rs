@@ -43,8 +43,8 @@ impl OciPlatform {
         }
     }
 
-    /// The platform that an ACI's labels name.
-    pub(super) fn from_labels(labels: &Labels) -> Option<Self> {
+    /// The platform that an ACI's labels `os` and `arch` name, if they do.
+    pub fn from_labels(labels: &Labels) -> Option<Self> {
         let (os, architecture, variant) = Platform::of(labels)?.to_oci()?;
         Some(Self {
             architecture: architecture.to_owned(),

@@ -1,7 +1,7 @@
 //! [`Images`]: what an OCI layout or a Docker archive holds, and choosing from it.
 
 mod docker;
-mod oci;
+pub(super) mod oci;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,6 +50,11 @@ impl FoundImage {
     /// What it runs on, where it says so.
     pub fn platform(&self) -> Option<OciPlatform> {
         self.config.platform()
+    }
+
+    /// The digest of its manifest. An archive of Docker's has none.
+    pub fn manifest_digest(&self) -> Option<&Digest> {
+        self.manifest_digest.as_ref()
     }
 
     /// What it is called where it was found.
@@ -217,7 +222,7 @@ fn with_tag(name: &str) -> String {
     }
 }
 
-fn listed(names: BTreeSet<String>) -> String {
+pub(super) fn listed(names: BTreeSet<String>) -> String {
     if names.is_empty() {
         return "none with a name".to_owned();
     }

@@ -15,11 +15,11 @@ use crate::convert::{
 };
 
 /// Indexes in indexes are allowed; nobody needs more of them.
-const MAX_DEPTH: usize = 4;
+pub(in crate::convert) const MAX_DEPTH: usize = 4;
 /// More images than an index of all platforms and their attestations has.
-const MAX_IMAGES: usize = 1000;
+pub(in crate::convert) const MAX_IMAGES: usize = 1000;
 /// More layers than any runtime can mount.
-pub(super) const MAX_LAYERS: usize = 1000;
+pub(in crate::convert) const MAX_LAYERS: usize = 1000;
 
 /// All images of a layout; where `wanted` names one, only what is beneath that name is looked into.
 pub(super) fn candidates(container: &Container, wanted: Option<&str>) -> Result<Vec<Candidate>, ConvertError> {
@@ -161,7 +161,7 @@ pub(super) fn check_diff_ids(name: &str, diff_ids: &[Digest], layers: usize) -> 
 }
 
 /// Layers that are to be downloaded from elsewhere are not: nothing here speaks to a network.
-fn check_layer(layer: &Descriptor) -> Result<(), ConvertError> {
+pub(in crate::convert) fn check_layer(layer: &Descriptor) -> Result<(), ConvertError> {
     let name = layer.digest.to_string();
     let media_type = layer.media_type.as_str();
     let has_urls = layer.urls.as_ref().is_some_and(|urls| !urls.is_empty());

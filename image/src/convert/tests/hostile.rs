@@ -139,7 +139,12 @@ fn hostile_images_come_to_a_clear_error() {
             "neither a tar",
         ),
         ("cut in a header", tar(vec![b'a'; 100]), "truncated"),
-        ("cut in a file", tar(raw(Regular, b"a", b"", 1 << 40)), "truncated"),
+        ("cut in a file", tar(raw(Regular, b"a", b"", 1 << 30)), "truncated"),
+        (
+            "file of a terabyte",
+            tar(raw(Regular, b"a", b"", 1 << 40)),
+            "over 68719476736 uncompressed bytes",
+        ),
         (
             "file of every byte there is",
             tar(raw(Regular, b"a", b"", 0o77_777_777_777)),

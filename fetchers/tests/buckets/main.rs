@@ -1,0 +1,15 @@
+//! Fetching from buckets of real servers on loopback: s3s-fs and moto.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../conformance/mod.rs"]
+mod conformance;
+#[path = "conformance.rs"]
+mod conforming;
+mod fetch;
+#[path = "../https/publisher.rs"]
+#[expect(dead_code, reason = "it is that of the tests over HTTPS, which need more of it")]
+mod publisher;
+mod servers;
+#[path = "../https/world.rs"]
+#[expect(dead_code, reason = "it is that of the tests over HTTPS, which need more of it")]
+mod world;
