@@ -13,6 +13,7 @@
 //!   pins/<name>                                IDs of images that stay
 //!   quarantine/                                what `fsck` found damaged
 //!   tmp/                                       what is being made; emptied by whoever finds nobody else here
+//!   blobs/sha256/…                             what registries sent, which `dhow-fetchers` owns; can be fetched again
 //!   downloads/                                 what is on its way here, which `dhow-fetchers` owns; outlives processes
 //! ```
 //!
@@ -21,7 +22,8 @@
 //! renamed into `tmp/` first, and objects go only when no image names them. A process that dies leaves temporary
 //! files, or objects that no image names, and nothing else.
 //!
-//! **Readers.** Only the store's owner looks into `objects/`, `trees/`, `tmp/`, `downloads/` and `locks/`: an image may hold secrets,
+//! **Readers.** Only the store's owner looks into `objects/`, `trees/`, `tmp/`, `blobs/`, `downloads/` and `locks/`: an image may
+//! hold secrets,
 //! and whoever can open a lock can keep it.
 //!
 //! **A store that cannot be written** (a read-only file system, another user's directory) is opened to be read: it is
@@ -89,6 +91,7 @@ impl Store {
             ("pins", 0o755),
             ("locks", 0o700),
             ("tmp", 0o700),
+            ("blobs", 0o700),
             ("downloads", 0o700),
         ] {
             let path = root.join(name);

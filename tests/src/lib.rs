@@ -5,7 +5,8 @@
 //!     ├── dhow(…)        the program itself, as a user calls it ──► Outcome: exit code, output, peak memory
 //!     ├── image(name)    a builder of small images with a real shell in them
 //!     ├── nginx(site)    a real web server over TLS, which `dhow` reaches under the site's name
-//!     └── gpg(…)         the real GnuPG with a home of its own
+//!     ├── gpg(…)         the real GnuPG with a home of its own
+//!     └── Server, Relay  a registry and a bucket of real programs, and a wire that is slow and counts
 //!   Disk           a disk of its own, whose power can be cut
 //!   Workload       images that share most of their files, and soak(…), which kills programs that work on them
 //!   debian()             a Debian root file system, made once and kept under the target directory
@@ -20,6 +21,8 @@ mod gpg;
 mod image;
 mod nginx;
 mod outcome;
+mod relay;
+mod server;
 mod soak;
 mod tree;
 mod workload;
@@ -31,6 +34,8 @@ pub use gpg::Gpg;
 pub use image::Image;
 pub use nginx::Nginx;
 pub use outcome::Outcome;
+pub use relay::Relay;
+pub use server::Server;
 pub use soak::{SoakReport, soak};
 pub use tree::{differences, tree};
 pub use workload::{Subject, Workload};

@@ -4,6 +4,7 @@
 mod arrows;
 mod build;
 mod convert;
+mod elsewhere;
 mod endurance;
 mod fetching;
 mod flow;
