@@ -1,6 +1,7 @@
 //! Downloads from a real nginx on loopback, over TLS.
 
 use std::{
+    collections::HashMap,
     fs,
     io::{Read, Write},
     path::Path,
@@ -10,8 +11,8 @@ use std::{
 
 use anyhow::{Result, ensure};
 use dhow_fetchers::{
-    DownloadOptions, Downloader, FetchContext, HttpClient, HttpOptions, HttpsTransport, Insecure, Mirrors, NoProgress,
-    Origin, Partial, PullPolicy,
+    DownloadOptions, Downloader, FetchContext, HttpClient, HttpOptions, HttpsTransport, Insecure, Layers, Mirrors,
+    NoProgress, Origin, Partial, PullPolicy,
 };
 use dhow_image::{BuildOptions, Compression, ImageManifest, Name};
 use dhow_store::Store;
@@ -127,6 +128,9 @@ pub fn fetch(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
             downloads: DownloadOptions::default(),
             mirrors: Mirrors::default(),
             cache: None,
+            buckets: HashMap::new(),
+            registry_logins: None,
+            layers: Layers::Squash,
             progress: Arc::new(NoProgress),
         };
         runtime.block_on(dhow_fetchers::fetch(&reference.parse()?, &context))?;

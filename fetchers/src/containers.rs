@@ -11,7 +11,8 @@ use std::{
 
 use chrono::Utc;
 use dhow_image::{
-    AciOptions, Compression, ConvertError, FoundImage, ImageId, ImageLocation, Images, Limits, OciPlatform, keep_layers, squash,
+    AciOptions, Compression, ConvertError, FoundImage, ImageId, ImageLocation, Images, Limits, OciPlatform,
+    keep_layers, squash,
 };
 use dhow_store::{StagedImage, Standing, Store, StoreError};
 

@@ -72,6 +72,8 @@ impl Phase {
     pub fn id(self) -> &'static str {
         match self {
             Self::Discovering => "discovering",
+            Self::Manifest => "manifest",
+            Self::Converting => "converting",
             Self::Signature => "signature",
             Self::Archive => "archive",
             Self::Verifying => "verifying",

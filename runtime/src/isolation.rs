@@ -11,7 +11,7 @@ pub(crate) trait Isolator {
     /// What a person calls it.
     fn name(&self) -> &'static str;
 
-    /// Runs the pod's apps to their end and tells how each ended, in the manifest's order.
+    /// Runs the pod's apps to their end and tells how each ended, in the order of their ends.
     ///
     /// It records in the pod's directory what becomes true on the way: PID, start, and each end. An error means that
     /// the pod could not be set up or an app not be started; nothing of it runs any more then.

@@ -22,7 +22,7 @@ impl SignedCatalog {
     /// The size of the largest file that is worth downloading, in bytes.
     pub const MAX_SIZE: usize = MAX_SIZE;
 
-    /// Puts a catalog's JSON and its signature together.
+    /// Puts a catalog's JSON, which ends with a line end, and its armored signature together.
     pub fn new(json: Vec<u8>, signature: Vec<u8>) -> Self {
         Self { json, signature }
     }

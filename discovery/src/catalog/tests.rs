@@ -380,8 +380,8 @@ fn clock_set_back_and_catalogs_from_the_future_are_noticed() {
 fn what_is_signed_but_no_catalog_is_refused() {
     let world = World::new();
     for json in [
-        "{}".to_owned(),
-        "[".to_owned(),
+        "{}\n".to_owned(),
+        "[\n".to_owned(),
         String::from_utf8(catalog(1).to_json())
             .unwrap()
             .replace("dhow-catalog", "poem"),

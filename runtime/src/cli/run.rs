@@ -88,6 +88,7 @@ pub(super) fn run_pod(
         .console
         .note(&format!("pod {} is run by `{}`", pod.id(), isolator.name()));
     let ends = isolator.run(pod, &launch)?;
+    // The first failure is the pod's: it stopped the others.
     let failed = ends.iter().find(|(_, status)| !status.is_success());
     Ok(failed.map_or(ExitCode::SUCCESS, |(_, status)| ExitCode::from(status.code())))
 }

@@ -42,7 +42,7 @@ pub(super) fn run(id_map: &IdMap, pod: &PodDirectory, launch: &Launch) -> Result
     let mut run = Run {
         launch,
         pod,
-        ends: vec![None; launch.apps.len()],
+        ends: Vec::new(),
         failure: None,
         started: false,
     };
@@ -104,7 +104,8 @@ fn await_init(channel: &Channel, id_map: &IdMap, doorway: Pid) -> Result<Pid, Po
 struct Run<'a> {
     launch: &'a Launch,
     pod: &'a PodDirectory,
-    ends: Vec<Option<AppStatus>>,
+    /// How each app ended, by its number, in the order of their ends.
+    ends: Vec<(usize, AppStatus)>,
     failure: Option<PodError>,
     started: bool,
 }
@@ -161,7 +162,7 @@ impl Run<'_> {
                     .apps
                     .get(index)
                     .ok_or_else(|| PodError::request("the pod has no such app"))?;
-                self.ends[index] = Some(status);
+                self.ends.push((index, status));
                 self.pod.record_exit(&app.name, status)
             }
             FromPod::Failed(failure) => {
@@ -179,15 +180,19 @@ impl Run<'_> {
         if !self.started {
             return Err(PodError::request("the pod was killed before its apps started"));
         }
-        let mut ends = Vec::new();
-        for (app, end) in self.launch.apps.iter().zip(self.ends) {
-            // PID 1 was killed, and with it the apps.
-            let status = end.unwrap_or(AppStatus::Signal(libc::SIGKILL));
-            if end.is_none() {
+        let mut ends = self.ends;
+        for (index, app) in self.launch.apps.iter().enumerate() {
+            if ends.iter().all(|(ended, _)| *ended != index) {
+                // PID 1 was killed, and with it the app.
+                let status = AppStatus::Signal(libc::SIGKILL);
                 self.pod.record_exit(&app.name, status)?;
+                ends.push((index, status));
             }
-            ends.push((app.name.clone(), status));
         }
-        Ok(ends)
+        let apps = &self.launch.apps;
+        Ok(ends
+            .into_iter()
+            .map(|(index, status)| (apps[index].name.clone(), status))
+            .collect())
     }
 }
