@@ -244,8 +244,14 @@ impl Marked {
     fn mark(&mut self, store: &Store, except: &[ImageId]) -> Result<(), StoreError> {
         for id in store.image_ids()? {
             let Ok(image) = store.image_dir(&id) else { continue };
-            if !except.contains(&id) && self.images.insert(image.path().to_owned()) {
-                self.objects.extend(store.objects_of(&image)?.into_keys());
+            if except.contains(&id) || self.images.contains(image.path()) {
+                continue;
+            }
+            let objects = store.objects_of(&image)?;
+            // One that went meanwhile names none, and is looked at again if it comes back.
+            if !objects.is_empty() {
+                self.images.insert(image.path().to_owned());
+                self.objects.extend(objects.into_keys());
             }
         }
         let quarantine = store.quarantine_dir();
