@@ -82,7 +82,7 @@ impl Server {
             "--user",
         ])
         .arg(format!("{access}:{secret}"))
-        .args(["-T", &world.arg(file)])
+        .args(["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "-T", &world.arg(file)])
         .arg(format!("http://127.0.0.1:{}/{}/{file}", self.port, Self::BUCKET));
         Outcome::of(&mut curl).success();
     }

@@ -10,8 +10,8 @@ use std::{
 use dhow_tests::{Outcome, Relay, Server, World};
 
 /// Bytes that no compression makes fewer.
-fn noise(size: usize) -> Vec<u8> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+fn noise(size: usize, seed: u64) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64 ^ (seed << 7);
     let next = || {
         state ^= state << 13;
         state ^= state >> 7;
@@ -96,7 +96,7 @@ fn an_archive_in_a_bucket_is_verified_and_run() {
     by_profile("none", &S3_FETCH)
         .exited(1)
         .says("there is no AWS profile `none`");
-    by_profile("own", &S3_FETCH[2..]).exited(2).says("is of plain HTTP");
+    by_profile("own", &S3_FETCH[2..]).exited(1).says("is of plain HTTP");
     let missing = ["--insecure-options", "http", "fetch", "s3://images/none.aci"];
     by_profile("own", &missing).exited(3).says("s3://images/none.aci");
 }
@@ -104,12 +104,12 @@ fn an_archive_in_a_bucket_is_verified_and_run() {
 #[test]
 fn an_image_of_a_registry_is_converted_and_run() {
     let world = World::new();
-    let layer = noise(96 << 20);
-    world
-        .image("example.com/app")
-        .version("1")
-        .file("noise", &layer)
-        .shell("echo from a registry; busybox wc -c < /noise")
+    // In pieces: what this process holds counts as the memory of those that it starts.
+    let pieces = (0..24).fold(world.image("example.com/app").version("1"), |image, piece| {
+        image.file(&format!("noise/{piece}"), &noise(4 << 20, piece))
+    });
+    pieces
+        .shell("echo from a registry; busybox cat /noise/* | busybox wc -c")
         .build("app.aci");
     world.dhow(&["convert", "app.aci", "oci:layout:1.0"]).success();
     fs::remove_file(world.path("app.aci")).unwrap();
@@ -188,7 +188,7 @@ fn killed(world: &World, relay: &Relay, size: u64, command: impl Fn() -> Command
 
 #[test]
 fn a_fetch_from_a_bucket_that_is_killed_loses_next_to_nothing() {
-    let (world, server, id) = with_bucket(&noise(24 << 20));
+    let (world, server, id) = with_bucket(&noise(24 << 20, 1));
     let relay = Relay::new(server.port(), 8 << 20);
     let size = fs::metadata(world.path("app.aci")).unwrap().len();
     let twice = killed(&world, &relay, size, || {
@@ -206,7 +206,7 @@ fn a_pull_from_a_registry_that_is_killed_loses_next_to_nothing() {
     world
         .image("example.com/app")
         .version("1")
-        .file("noise", &noise(24 << 20))
+        .file("noise", &noise(24 << 20, 1))
         .build("app.aci");
     world.dhow(&["convert", "app.aci", "oci:layout:1.0"]).success();
     let server = Server::registry(&world);
