@@ -130,7 +130,6 @@ impl Context {
             connect_to: self.global.connect_to.clone(),
             insecure_http: self.allows(InsecureOption::Http),
             insecure_tls: self.allows(InsecureOption::Tls),
-            ..defaults
         };
         Ok(HttpClient::new(options)?)
     }

@@ -27,7 +27,7 @@ pub enum CatalogError {
         /// Whose catalog it should be.
         prefix: Name,
         /// What is wrong.
-        source: dhow_trust::Error,
+        source: Box<dhow_trust::Error>,
     },
     /// What was signed is no catalog.
     #[error("the catalog cannot be read")]

@@ -63,7 +63,7 @@ impl SignedCatalog {
             verify_detached(keyring, prefix, &self.signature, self.json.as_slice()).map_err(|source| {
                 CatalogError::Signature {
                     prefix: prefix.clone(),
-                    source,
+                    source: Box::new(source),
                 }
             })?;
         let catalog = Catalog::from_json(&self.json)?;

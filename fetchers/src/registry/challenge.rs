@@ -19,10 +19,29 @@ pub(super) enum Challenge {
 impl Challenge {
     /// The first that can be met, of a `WWW-Authenticate` header.
     pub(super) fn read(header: &str) -> Option<Self> {
-        ChallengeParser::new(header)
-            .map_while(Result::ok)
-            .find_map(|challenge| one(&challenge))
+        // Each is read by itself, for the parser gives up at a login of another form (`Negotiate abc=`).
+        starts(header).find_map(|start| {
+            let challenge = ChallengeParser::new(header[start..].trim_start()).next()?.ok()?;
+            one(&challenge)
+        })
     }
+}
+
+/// Where a challenge could begin: at the beginning, and behind each comma that is not in quotes.
+fn starts(header: &str) -> impl Iterator<Item = usize> {
+    let mut quoted = false;
+    let mut escaped = false;
+    let behind_commas = header.bytes().enumerate().filter_map(move |(at, byte)| {
+        let is_escaped = std::mem::take(&mut escaped);
+        match byte {
+            b'\\' if quoted && !is_escaped => escaped = true,
+            b'"' if !is_escaped => quoted = !quoted,
+            b',' if !quoted => return Some(at + 1),
+            _ => {}
+        }
+        None
+    });
+    std::iter::once(0).chain(behind_commas)
 }
 
 fn one(challenge: &ChallengeRef<'_>) -> Option<Challenge> {

@@ -234,7 +234,7 @@ async fn another_image_than_was_asked_for_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_endpoint_is_tried_and_the_gravest_error_told() {
     let templates = [
-        "s3://bucket/{name}.{ext}",
+        "hdfs://storage.example/{name}.{ext}",
         "https://storage.example/gone/{name}.{ext}",
         "https://storage.example/broken/{name}.{ext}",
         "https://storage.example/lying/{name}.{ext}",
