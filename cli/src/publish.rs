@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use dhow_site::{BaseUrl, OnConflict, Publication, Published, Site};
+use dhow_site::{BaseUrl, OnConflict, Publication, Published, PublishedTorrent, Site, TorrentOptions};
 use dhow_trust::Certificate;
 use url::Url;
 
@@ -23,8 +23,9 @@ use crate::{
 /// published with that one; any other is signed now.
 #[derive(Args)]
 #[command(after_help = "\
-Example:
-  dhow publish app.aci --site ./site --url https://example.com --key carly@example.com")]
+Examples:
+  dhow publish app.aci --site ./site --url https://example.com --key carly@example.com
+  dhow publish app.aci --site ./site --url https://example.com --torrent --tracker udp://tracker.example:6969/announce")]
 pub(crate) struct PublishArguments {
     /// The archives
     #[arg(value_name = "FILE.aci", required = true)]
@@ -44,6 +45,15 @@ pub(crate) struct PublishArguments {
     /// Replaces what is published under the same name and labels
     #[arg(long)]
     replace: bool,
+    /// Makes a torrent of each archive too: clients can then fetch it from each other, and from the site
+    #[arg(long)]
+    torrent: bool,
+    /// A tracker, where the torrent's peers find each other
+    #[arg(long = "tracker", value_name = "URL", requires = "torrent")]
+    trackers: Vec<Url>,
+    /// Lets the torrent's peers find each other by the trackers alone
+    #[arg(long, requires = "trackers")]
+    private: bool,
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -68,8 +78,12 @@ pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()
         let published = context
             .block_on(site.publish(publication))?
             .with_context(|| format!("Could not publish `{}`", archive.display()))?;
+        let torrent = options
+            .torrent
+            .then(|| publish_torrent(context, &site, &published, archive, &options));
+        let torrent = torrent.transpose()?;
         match options.format {
-            Format::Text => tell(context, &published),
+            Format::Text => tell(context, &published, torrent.as_ref()),
             Format::Json => print(serde_json::json!({
                 "name": published.name,
                 "labels": published.labels,
@@ -77,18 +91,46 @@ pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()
                 "archive": published.archive_url,
                 "page": published.page_url,
                 "isLatest": published.is_latest,
-                "written": published.written,
+                "torrent": torrent.as_ref().map(|torrent| &torrent.url),
+                "infoHash": torrent.as_ref().map(|torrent| &torrent.info_hash),
+                "written": written(&published, torrent.as_ref()),
             })),
         }
     }
     Ok(())
 }
 
-fn tell(context: &Context, published: &Published) {
-    let Published {
-        name, labels, written, ..
-    } = published;
-    match written.len() {
+fn publish_torrent(
+    context: &Context,
+    site: &Site,
+    published: &Published,
+    archive: &Path,
+    options: &PublishArguments,
+) -> Result<PublishedTorrent> {
+    let torrent = TorrentOptions {
+        trackers: options.trackers.clone(),
+        private: options.private,
+    };
+    context
+        .block_on(site.publish_torrent(published, archive, &torrent))?
+        .with_context(|| format!("Could not publish a torrent of `{}`", archive.display()))
+}
+
+fn written<'a>(published: &'a Published, torrent: Option<&'a PublishedTorrent>) -> Vec<&'a str> {
+    let of_torrent = torrent.iter().flat_map(|torrent| &torrent.written);
+    let mut files: Vec<_> = published.written.iter().map(String::as_str).collect();
+    for file in of_torrent {
+        // Records and pages are written again for a torrent.
+        if !files.contains(&file.as_str()) {
+            files.push(file);
+        }
+    }
+    files
+}
+
+fn tell(context: &Context, published: &Published, torrent: Option<&PublishedTorrent>) {
+    let Published { name, labels, .. } = published;
+    match written(published, torrent).len() {
         0 => context.say(format_args!("`{name}` with {labels} was published already")),
         count => context.say(format_args!("Published `{name}` with {labels}: {count} files written")),
     }
@@ -98,6 +140,9 @@ fn tell(context: &Context, published: &Published) {
         ));
     }
     print(format_args!("{}\n{}", published.archive_url, published.page_url));
+    if let Some(torrent) = torrent {
+        print(&torrent.url);
+    }
 }
 
 /// A signature and the keys of whoever made it.

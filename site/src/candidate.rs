@@ -72,6 +72,7 @@ impl Candidate {
                 size: signature.len() as u64,
                 sha256: hex::encode(Sha256::digest(signature)),
             },
+            torrent: None,
             signers: Record::signers_of(&verification),
             published: Utc::now(),
         };

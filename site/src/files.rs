@@ -243,6 +243,14 @@ impl Files {
             .map_err(|source| self.failed("write", to, source))
     }
 
+    /// Takes a file away, if it is there.
+    pub(crate) async fn remove(&self, path: &Path) -> Result<(), Error> {
+        match self.store.delete(path).await {
+            Err(source) if !is_absence(&source) => Err(self.failed("delete", path, source)),
+            _ => Ok(()),
+        }
+    }
+
     async fn send(&self, upload: &mut WriteMultipart, path: &Path, file: &FilePath) -> Result<FileFacts, Error> {
         let in_file = |source| Error::ReadArchive {
             path: file.to_owned(),
@@ -338,6 +346,7 @@ pub fn content_type(path: &Path) -> &'static str {
         Some("asc") => "application/pgp-signature",
         Some("gpg") => "application/pgp-keys",
         Some("json") => "application/json",
+        Some("torrent") => "application/x-bittorrent",
         Some("txt") => "text/plain; charset=utf-8",
         // There is no registered type for `.aci`.
         _ => "application/octet-stream",

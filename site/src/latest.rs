@@ -81,6 +81,7 @@ mod tests {
                     tar_size: 0,
                     archive: facts.clone(),
                     signature: facts,
+                    torrent: None,
                     signers: Vec::new(),
                     published: DateTime::UNIX_EPOCH + TimeDelta::days(day),
                     annotations: Vec::new(),

@@ -11,7 +11,8 @@
 //! ACI/<name>/<stem>.aci               an archive; <name> is the whole name, <stem> is VERSION[-OS[-ARCH]]
 //! ACI/<name>/<stem>.aci.asc           its signature
 //! ACI/<name>/<stem>.aci.json          its record: name, labels, image ID, sizes, digests, signers
-//! ACI/<name>/latest[-OS[-ARCH]].aci…  copies of the three of the highest version, for references without a version
+//! ACI/<name>/<stem>.aci.torrent       the torrent that brings it, where the publisher wants one
+//! ACI/<name>/latest[-OS[-ARCH]].aci…  copies of the files of the highest version, for references without a version
 //! .nojekyll                           keeps GitHub Pages from hiding `~bob` and `_x`
 //! ```
 //!
@@ -58,11 +59,12 @@ pub struct Layout {
     base: BaseUrl,
 }
 
-/// The three files of an archive.
+/// The files of an archive.
 #[derive(Clone, Debug)]
 pub(crate) struct ArchivePaths {
     pub(crate) archive: Path,
     pub(crate) signature: Path,
+    pub(crate) torrent: Path,
     pub(crate) record: Path,
 }
 
@@ -145,6 +147,13 @@ impl Layout {
         self.archive_named(record, record.version())
     }
 
+    /// What peers call an archive: the last part of the name, and the labels.
+    pub(crate) fn torrent_name(&self, record: &Record) -> String {
+        let last = record.name.as_str().rsplit('/').next().unwrap_or_default();
+        let file = self.archive(record).archive;
+        format!("{last}-{}", file.filename().unwrap_or_default())
+    }
+
     pub(crate) fn latest(&self, record: &Record) -> ArchivePaths {
         self.archive_named(record, LATEST)
     }
@@ -158,6 +167,7 @@ impl Layout {
         let archive = format!("{ARCHIVES}/{}/{stem}.aci", record.name);
         ArchivePaths {
             signature: path(&format!("{archive}.asc")),
+            torrent: path(&format!("{archive}.torrent")),
             record: path(&format!("{archive}.json")),
             archive: path(&archive),
         }
@@ -177,6 +187,13 @@ impl Layout {
             stem.push_str(&format!("-{{{label}}}"));
         }
         format!("{}/{ARCHIVES}/{{name}}/{stem}.{{ext}}", self.base)
+    }
+
+    /// The same, of the torrents that bring them. There is none for a site of plain HTTP, since clients ask for
+    /// metainfo over HTTPS.
+    pub(crate) fn torrent_template(&self, labels: &[&str]) -> Option<String> {
+        let template = self.template(labels);
+        Some(format!("bittorrent://{}.torrent", template.strip_prefix("https://")?))
     }
 
     /// Refuses names whose page directory would be called as a file of the layout is.

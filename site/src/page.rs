@@ -71,13 +71,21 @@ impl Page {
                 .iter()
                 .any(|r| r.platform().iter().flatten().count() == shape.len()),
         };
+        let has_torrent = |shape: &&&[&str]| {
+            let mut of_shape = self
+                .records
+                .iter()
+                .filter(|r| r.platform().iter().flatten().count() == shape.len());
+            of_shape.any(|record| record.torrent.is_some())
+        };
+        let templates = shapes.iter().filter(is_used).map(|shape| layout.template(shape));
+        let torrents = shapes
+            .iter()
+            .filter(has_torrent)
+            .filter_map(|shape| layout.torrent_template(shape));
         PageTags {
             prefix: name.clone(),
-            templates: shapes
-                .iter()
-                .filter(is_used)
-                .map(|shape| layout.template(shape))
-                .collect(),
+            templates: templates.chain(torrents).collect(),
             pubkeys: Some(layout.base().join(layout.keys(name).as_ref())),
             catalog: None,
         }
@@ -170,17 +178,22 @@ fn write_versions(html: &mut String, records: &[&Record], layout: &Layout) {
             [Some(os), None] => os.to_owned(),
             _ => "any".to_owned(),
         };
+        let torrent = record.torrent.as_ref().map(|_| {
+            let link = layout.base().link(paths.torrent.as_ref());
+            format!(", <a href=\"{}\">torrent</a>", escape(&link))
+        });
         write(
             html,
             format_args!(
                 "<tr><th scope=\"row\">{version}</th><td>{platform}</td><td>{size}</td><td>{published}</td><td><a \
-                 href=\"{archive}\">archive</a>, <a href=\"{signature}\">signature</a><br><code>{id}</code></td></tr>\n",
+                 href=\"{archive}\">archive</a>, <a href=\"{signature}\">signature</a>{torrent}<br><code>{id}</code></td></tr>\n",
                 version = escape(record.version()),
                 platform = escape(&platform),
                 size = human_size(record.archive.size),
                 published = record.published.format("%Y-%m-%d"),
                 archive = escape(&layout.base().link(paths.archive.as_ref())),
                 signature = escape(&layout.base().link(paths.signature.as_ref())),
+                torrent = torrent.unwrap_or_default(),
                 id = record.id,
             ),
         );

@@ -69,7 +69,7 @@ impl Site {
         self.write_ground(&name, publication.certificates, &mut written).await?;
         self.write_archive(&candidate, there.as_ref(), &paths, &mut written)
             .await?;
-        let is_latest = self.write_latest(&candidate, &paths, &mut written).await?;
+        let is_latest = self.write_latest(&candidate.record, &paths, &mut written).await?;
         self.write_pages(&name, &mut written).await?;
 
         let record = candidate.record;
@@ -143,6 +143,7 @@ impl Site {
         }
         if there.archive == record.archive {
             record.published = there.published;
+            record.torrent.clone_from(&there.torrent);
         } else if on_conflict == OnConflict::Refuse {
             return Err(Error::Conflict {
                 name: record.name.clone(),
@@ -175,7 +176,7 @@ impl Site {
         Ok(())
     }
 
-    async fn write_pages(&self, name: &Name, written: &mut Vec<String>) -> Result<(), Error> {
+    pub(crate) async fn write_pages(&self, name: &Name, written: &mut Vec<String>) -> Result<(), Error> {
         for page in self.layout.pages_of(name) {
             if self.write_page(&page).await? {
                 written.push(self.layout.page(&page).to_string());
@@ -204,6 +205,10 @@ impl Site {
                 });
             }
             written.push(paths.archive.to_string());
+            if there.is_some_and(|there| there.torrent.is_some()) {
+                // It brings what was there before.
+                self.files.remove(&paths.torrent).await?;
+            }
         }
         if self.files.write(&paths.signature, candidate.signature.clone()).await? {
             written.push(paths.signature.to_string());
@@ -215,13 +220,12 @@ impl Site {
     }
 
     /// Makes the `latest` of this image's platform a copy of the highest version. Whether that is this image.
-    async fn write_latest(
+    pub(crate) async fn write_latest(
         &self,
-        candidate: &Candidate,
+        record: &Record,
         paths: &ArchivePaths,
         written: &mut Vec<String>,
     ) -> Result<bool, Error> {
-        let record = &candidate.record;
         let versions = self.versions(&record.name).await?;
         let of_platform = versions
             .iter()
@@ -245,6 +249,7 @@ impl Site {
             self.files.copy(&from.signature, &to.signature).await?;
             written.push(to.signature.to_string());
         }
+        self.copy_torrent(there.as_ref(), highest, &from, &to, written).await?;
         if self.files.write(&to.record, highest.to_json()).await? {
             written.push(to.record.to_string());
         }

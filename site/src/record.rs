@@ -25,6 +25,9 @@ pub struct Record {
     pub archive: FileFacts,
     /// The signature file.
     pub signature: FileFacts,
+    /// The torrent that brings the archive, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub torrent: Option<TorrentFacts>,
     /// Whose signatures it has.
     pub signers: Vec<RecordSigner>,
     /// When this archive was published first.
@@ -41,6 +44,17 @@ pub struct FileFacts {
     pub size: u64,
     /// Its SHA-256, in hex digits.
     pub sha256: String,
+}
+
+/// The torrent of an archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TorrentFacts {
+    /// The metainfo file.
+    #[serde(flatten)]
+    pub metainfo: FileFacts,
+    /// The SHA-1 by which its peers know it, in hex digits.
+    pub info_hash: String,
 }
 
 /// One who signed an archive.
@@ -148,6 +162,7 @@ mod tests {
             tar_size: 0,
             archive: facts.clone(),
             signature: facts,
+            torrent: None,
             signers: Vec::new(),
             published: DateTime::UNIX_EPOCH,
             annotations: Vec::new(),

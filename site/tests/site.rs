@@ -14,7 +14,7 @@ use std::{
 };
 
 use dhow_image::{Annotation, BuildOptions, Compression, ImageManifest, Limits, Name, build};
-use dhow_site::{BaseUrl, Error, Files, OnConflict, Publication, Published, Site};
+use dhow_site::{BaseUrl, Error, Files, OnConflict, Publication, Published, PublishedTorrent, Site, TorrentOptions};
 use dhow_trust::{Certificate, KeyOptions, SecretKey, sign};
 use futures::TryStreamExt;
 use html5ever::tokenizer::{BufferQueue, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
@@ -635,4 +635,83 @@ fn check_html(html: &str) {
     tokenizer.end();
     assert_eq!(tokenizer.sink.errors.borrow().as_slice(), [] as [String; 0], "{html}");
     assert_eq!(tokenizer.sink.open.borrow().as_slice(), [] as [String; 0], "{html}");
+}
+
+async fn publish_torrent(site: &Site, image: &Image) -> (Published, PublishedTorrent) {
+    let published = publish(site, image).await.unwrap();
+    let options = TorrentOptions {
+        trackers: vec!["udp://tracker.example:6969/announce".parse().unwrap()],
+        private: false,
+    };
+    let torrent = site
+        .publish_torrent(&published, &image.archive, &options)
+        .await
+        .unwrap();
+    (published, torrent)
+}
+
+#[tokio::test]
+async fn a_torrent_lies_beside_its_archive_and_pages_name_it_after_the_archive() {
+    let builder = Builder::new();
+    let site = Site::open(Arc::new(InMemory::new()), base("https://example.com"));
+    let image = builder.image("example.com/app:1.0.0,os=linux,arch=amd64", "one");
+    let (_, torrent) = publish_torrent(&site, &image).await;
+    let archive = "ACI/example.com/app/1.0.0-linux-amd64.aci";
+    assert_eq!(torrent.url, format!("https://example.com/{archive}.torrent"));
+    for copy in [archive, "ACI/example.com/app/latest-linux-amd64.aci"] {
+        let path = Path::parse(format!("{copy}.torrent")).unwrap();
+        let file = site.files().get(&path, GetOptions::default()).await.unwrap();
+        let metainfo = file.bytes().await.unwrap();
+        let text = String::from_utf8_lossy(&metainfo);
+        assert!(text.contains("4:name25:app-1.0.0-linux-amd64.aci"), "{text}");
+        assert!(
+            text.ends_with(&format!("8:url-listl61:https://example.com/{archive}ee")),
+            "{text}"
+        );
+        let record: serde_json::Value =
+            serde_json::from_str(&self::text(&site, &format!("{copy}.json")).await).unwrap();
+        assert_eq!(record["torrent"]["infoHash"], torrent.info_hash);
+    }
+    let page = text(&site, "app/index.html").await;
+    let tags: Vec<_> = page.lines().filter(|line| line.contains("\"ac-discovery\"")).collect();
+    let template = "example.com/ACI/{name}/{version}-{os}-{arch}.{ext}";
+    assert_eq!(
+        tags,
+        [
+            format!(r#"<meta name="ac-discovery" content="example.com/app https://{template}">"#),
+            format!(r#"<meta name="ac-discovery" content="example.com/app bittorrent://{template}.torrent">"#),
+        ]
+    );
+
+    // The same again writes nothing, with a torrent or without.
+    let (published, torrent) = publish_torrent(&site, &image).await;
+    assert_eq!((published.written, torrent.written), (vec![], vec![]));
+    assert_eq!(page, text(&site, "app/index.html").await);
+}
+
+#[tokio::test]
+async fn an_archive_without_a_torrent_takes_the_place_of_one_with_its_torrent() {
+    let builder = Builder::new();
+    let site = Site::open(Arc::new(InMemory::new()), base("https://example.com"));
+    publish_torrent(&site, &builder.image("example.com/app:1.0.0", "one")).await;
+    publish(&site, &builder.image("example.com/app:1.1.0", "two"))
+        .await
+        .unwrap();
+    let has = async |path: &str| {
+        let path = Path::parse(format!("ACI/example.com/app/{path}.aci.torrent")).unwrap();
+        site.files().get(&path, GetOptions::default()).await.is_ok()
+    };
+    assert!(has("1.0.0").await);
+    assert!(
+        !has("latest").await,
+        "the torrent of 1.0.0 passes for that of the latest"
+    );
+    publish_with(
+        &site,
+        &builder.image("example.com/app:1.0.0", "three"),
+        OnConflict::Replace,
+    )
+    .await
+    .unwrap();
+    assert!(!has("1.0.0").await, "the torrent brings what was replaced");
 }
