@@ -119,6 +119,7 @@ pub fn fetch(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
     let by = |reference: &str| -> Result<()> {
         let root = scratch.join("store");
         let context = FetchContext {
+            swarms: Arc::default(),
             client: client.clone(),
             store: Arc::new(Store::open(&root)?),
             keyring: keyring.clone(),

@@ -9,6 +9,7 @@
 //! Machines are noisy, so a figure alone says little: what counts is the ratio of two contestants that were measured
 //! in turns, in one run. Nothing here asserts anything. It may use every crate of the workspace.
 
+pub mod bittorrent;
 mod contest;
 pub mod export;
 pub mod fetch;

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use dhow_bench::{Images, export, fetch, https, mount, packs, read, second, ten};
+use dhow_bench::{Images, bittorrent, export, fetch, https, mount, packs, read, second, ten};
 
 /// Measures dhow beside its peers, in turns, and prints medians and ratios.
 ///
@@ -65,6 +65,10 @@ enum Measurement {
     Slow,
     /// `fetch` of an image from nginx over TLS, beside the same file on the disk
     Https,
+    /// A file from one seeder, beside aria2
+    Swarm,
+    /// `fetch` of a torrent that has no peers, beside the same archive over HTTPS
+    SwarmOrigin,
 }
 
 #[expect(clippy::print_stdout, reason = "results go to stdout")]
@@ -112,6 +116,8 @@ fn measure(measurement: Measurement, place: &Path, arguments: &Arguments) -> Res
         Measurement::Read => read::read(&images, arguments.rounds),
         Measurement::Download => https::download(1024, "0", scratch.path(), arguments.rounds),
         Measurement::Slow => https::download(256, "8m", scratch.path(), arguments.rounds),
+        Measurement::Swarm => bittorrent::swarm(1024, scratch.path(), arguments.rounds),
+        Measurement::SwarmOrigin => bittorrent::origin(1024, scratch.path(), arguments.rounds),
         Measurement::Https => https::fetch(1024, scratch.path(), arguments.rounds),
     }
 }

@@ -7,8 +7,8 @@ use dhow_fetchers::ConnectTo;
 use dhow_image::{Quantity, QuantityError};
 
 use crate::{
-    build, convert, decrypt, discover, encrypt, fetch, image, inspect, key, manifest, patch, publish, run, sign, store,
-    trust, validate, verify,
+    build, convert, decrypt, discover, encrypt, fetch, image, inspect, key, manifest, patch, publish, run, seed, sign,
+    store, trust, validate, verify,
 };
 
 /// Publishes, finds, verifies, fetches and runs signed application images, with no registry in the middle.
@@ -137,7 +137,8 @@ pub(crate) enum Command {
     Discover(discover::DiscoverArguments),
     #[command(subcommand)]
     Trust(trust::TrustCommand),
-    Fetch(fetch::FetchArguments),
+    Fetch(Box<fetch::FetchArguments>),
+    Seed(seed::SeedCommand),
     #[command(subcommand)]
     Image(image::ImageCommand),
     #[command(subcommand)]

@@ -18,6 +18,7 @@ use crate::{
     failure,
     passphrase::UserSecrets,
     progress::{Display, ProgressFormat},
+    swarm::{SeedArguments, SwarmArguments},
 };
 
 /// How many images are fetched side by side.
@@ -35,9 +36,10 @@ Examples:
   dhow fetch --limit-rate 2M example.com/app example.com/db,os=linux,arch=aarch64
   dhow fetch ./app.aci
   dhow fetch s3://bucket/app.aci
+  dhow fetch --prefer-torrent --seed-time 1h example.com/app
   dhow --insecure-options=image fetch docker://registry.example.com/team/app:1.0")]
 pub(crate) struct FetchArguments {
-    /// Names with labels, as in example.com/app:1.0.0, URLs, or files; images of OCI and Docker as
+    /// Names with labels, as in example.com/app:1.0.0, URLs, magnet links, or files, .torrent files among them; images of OCI and Docker as
     /// docker://[HOST/]REPOSITORY[:TAG], oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE
     #[arg(value_name = "REF", required = true)]
     references: Vec<Reference>,
@@ -59,6 +61,16 @@ pub(crate) struct FetchArguments {
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Fetches from swarms where there are any, before it asks web servers
+    #[arg(long, help_heading = "BitTorrent")]
+    prefer_torrent: bool,
+    /// Keeps the archives of what is fetched as a torrent, for `dhow seed`
+    #[arg(long, help_heading = "BitTorrent")]
+    keep_archive: bool,
+    #[command(flatten)]
+    seeding: SeedArguments,
+    #[command(flatten)]
+    swarm: SwarmArguments,
 }
 
 /// When the network is asked for an image that is given by its name or URL.
@@ -82,6 +94,9 @@ pub(crate) fn fetch(context: &Context, options: FetchArguments) -> Result<()> {
         Layers::Squash => dhow_fetchers::Layers::Squash,
         Layers::Keep => dhow_fetchers::Layers::Keep,
     };
+    fetch_context.swarms = options
+        .swarm
+        .swarms(context, options.prefer_torrent, options.keep_archive)?;
     if options.limit_rate.is_some() {
         fetch_context.downloads.limit = options.limit_rate;
     }
@@ -118,7 +133,13 @@ pub(crate) fn fetch(context: &Context, options: FetchArguments) -> Result<()> {
             }
         }
     };
-    context.block_on(in_turn)?;
+    context.block_on(async {
+        in_turn.await;
+        match options.seeding.goal() {
+            Some(goal) => fetch_context.swarms.seed(&goal).await,
+            None => Ok(()),
+        }
+    })??;
     failed.map_or(Ok(()), Err)
 }
 
@@ -134,6 +155,7 @@ fn fetch_context(context: &Context, pull: Pull) -> Result<FetchContext> {
     let config = context.config()?;
     let defaults = DownloadOptions::default();
     Ok(FetchContext {
+        swarms: Arc::default(),
         client: context.client()?,
         store: Arc::new(context.store()?),
         keyring: context.keyring()?,

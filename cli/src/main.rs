@@ -38,8 +38,10 @@ mod progress;
 mod publish;
 mod quantity;
 mod run;
+mod seed;
 mod sign;
 mod store;
+mod swarm;
 mod table;
 mod trust;
 mod validate;
@@ -70,7 +72,8 @@ fn main() -> ExitCode {
         Command::Publish(options) => publish::publish(&context, options),
         Command::Discover(options) => discover::discover(&context, options),
         Command::Trust(command) => trust::trust(&context, command),
-        Command::Fetch(options) => fetch::fetch(&context, options),
+        Command::Fetch(options) => fetch::fetch(&context, *options),
+        Command::Seed(options) => seed::seed(&context, options),
         Command::Image(command) => return failure::exit_code(image::image(&context, command)),
         Command::Store(command) => return failure::exit_code(store::store(&context, command)),
         Command::Run(options) => return failure::exit_code(run::run(&context, options)),

@@ -182,6 +182,15 @@ impl Progress for Task {
         }
     }
 
+    fn peers(&self, count: u32) {
+        if let Some(bar) = self.current().as_ref().and_then(|current| current.bar.as_ref()) {
+            bar.set_prefix(format!(", peers: {count}"));
+        }
+        if self.kind == Kind::Json {
+            self.json("peers", json!({"peers": count}));
+        }
+    }
+
     fn end(&self) {
         self.clear();
         if self.kind == Kind::Json {
@@ -205,7 +214,7 @@ fn bar(phase: Phase, subject: &str, total: Option<u64>) -> ProgressBar {
     let (bar, template) = match total {
         Some(total) => (
             ProgressBar::new(total),
-            "{msg} [{bar:30}] {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left",
+            "{msg}{prefix} [{bar:30}] {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left",
         ),
         None => (ProgressBar::new_spinner(), "{spinner} {msg} {bytes}"),
     };

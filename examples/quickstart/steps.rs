@@ -146,6 +146,7 @@ async fn publish_and_fetch(
     find(story, &client).await?;
     let keyring = trust(story, home, &client, key).await?;
     let context = FetchContext {
+        swarms: Arc::default(),
         client,
         store: Arc::new(Store::open(&home.join("data"))?),
         keyring,

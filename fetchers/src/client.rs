@@ -393,6 +393,17 @@ impl HttpClient {
         })
     }
 
+    /// Whether whatever is at the host of `url` may be asked on the word of `origin`, by any protocol.
+    pub(crate) async fn permits(&self, url: &Url, origin: &Origin) -> bool {
+        let permitted = origin.permitted(url, |host| self.is_sent_elsewhere(host)).await;
+        let Some(host) = url.host_str() else { return false };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        match tokio::net::lookup_host((host, 0)).await {
+            Ok(mut found) => found.all(|address| permitted.permit(address.ip())),
+            Err(_) => false,
+        }
+    }
+
     fn is_sent_elsewhere(&self, host: &str) -> bool {
         let url = Url::parse(&format!("https://{host}/"));
         url.is_ok_and(|url| self.0.options.connect_to.iter().any(|rule| rule.applies_to(&url)))

@@ -69,6 +69,9 @@ impl<'a> Downloader<'a> {
     /// still the same, and begins anew otherwise. Dropping the future cancels it; what came until then stays in the
     /// partial file. Attempts that bring nothing to speak of are bounded by the policy, whatever the server does.
     pub async fn download(&self, transport: &dyn Transport, partial: &mut Partial) -> Result<u64, Error> {
+        if let Some(filler) = transport.filler() {
+            return filler.fill(partial, self.options, self.progress).await;
+        }
         if partial.is_whole() && !self.is_current(transport, partial).await? {
             partial.restart(None, None)?;
         }

@@ -8,7 +8,7 @@ use dhow_store::StoreError;
 use thiserror::Error;
 use url::Url;
 
-use crate::address::AddressClass;
+use crate::{address::AddressClass, bittorrent::MetainfoError};
 
 /// Why something could not be fetched. [`Error::kind`] sorts the variants.
 #[derive(Debug, Error)]
@@ -222,6 +222,61 @@ pub enum Error {
         source: Box<ConvertError>,
     },
 
+    /// Metainfo cannot be used.
+    #[error("`{place}` is not a torrent that can be fetched")]
+    Metainfo {
+        /// Where it came from.
+        place: String,
+        /// Why not.
+        source: MetainfoError,
+    },
+    /// A magnet link names no torrent.
+    #[error("`{text}` is not a magnet link of a torrent: {problem}")]
+    Magnet {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// No peer told what a magnet link means.
+    #[error("no peer told within {} seconds what `{magnet}` is", patience.as_secs())]
+    NoMetadata {
+        /// The link.
+        magnet: String,
+        /// How long they had.
+        patience: Duration,
+    },
+    /// A place on the web has other bytes than the torrent that names it.
+    #[error("what `{url}` gives is not what the torrent says")]
+    WrongPieces {
+        /// The URL.
+        url: String,
+    },
+    /// A file that was to be seeded is not what its torrent says.
+    #[error("`{place}` is not the file that its torrent describes")]
+    NotTheTorrent {
+        /// The file.
+        place: String,
+    },
+    /// Nobody in the swarm gives what is missing, nor does anybody else.
+    #[error("`{place}` came to a standstill after {received} of {total} bytes: nothing came for {} seconds", patience.as_secs())]
+    SwarmStalled {
+        /// The torrent.
+        place: String,
+        /// How many bytes came.
+        received: u64,
+        /// How many it has.
+        total: u64,
+        /// How long nothing came.
+        patience: Duration,
+    },
+    /// The BitTorrent session failed.
+    #[error("could not take part in a swarm: {problem}")]
+    Swarm {
+        /// Why not.
+        problem: String,
+    },
+
     /// The name could not be discovered.
     #[error(transparent)]
     Discovery(#[from] dhow_discovery::Error),
@@ -375,9 +430,11 @@ impl Error {
     /// What the error means for the caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Url { .. } | Self::Scheme { .. } | Self::PlainHttp { .. } | Self::BucketUrl { .. } => {
-                ErrorKind::Usage
-            }
+            Self::Url { .. }
+            | Self::Scheme { .. }
+            | Self::PlainHttp { .. }
+            | Self::BucketUrl { .. }
+            | Self::Magnet { .. } => ErrorKind::Usage,
             Self::NotFound { .. } | Self::NotInStore { .. } => ErrorKind::NotFound,
             Self::Discovery(error) if error.is_not_found() => ErrorKind::NotFound,
             Self::Discovery(_)
@@ -394,7 +451,10 @@ impl Error {
             | Self::Range { .. }
             | Self::Bucket { .. }
             | Self::RegistryLogin { .. }
-            | Self::Truncated { .. } => ErrorKind::Network,
+            | Self::Truncated { .. }
+            | Self::NoMetadata { .. }
+            | Self::WrongPieces { .. }
+            | Self::SwarmStalled { .. } => ErrorKind::Network,
             Self::NotTrusted { source, .. } => match source.kind() {
                 dhow_trust::ErrorKind::Untrusted => ErrorKind::NotTrusted,
                 _ => ErrorKind::Local,
@@ -414,6 +474,8 @@ impl Error {
             Self::WrongBlob { .. }
             | Self::DependencyCycle { .. }
             | Self::DependencyDepth { .. }
+            | Self::Metainfo { .. }
+            | Self::NotTheTorrent { .. }
             | Self::Archive { .. } => ErrorKind::Corrupt,
             Self::Store(error) => match **error {
                 StoreError::Archive(_) => ErrorKind::Corrupt,
@@ -426,6 +488,7 @@ impl Error {
             | Self::ReadCertificates { .. }
             | Self::NoCertificates { .. }
             | Self::Client(_)
+            | Self::Swarm { .. }
             | Self::Read { .. }
             | Self::Temporary(_) => ErrorKind::Local,
             Self::Endpoints { source, .. } | Self::Dependency { source, .. } => source.kind(),

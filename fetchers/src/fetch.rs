@@ -5,6 +5,7 @@ mod bucket;
 mod endpoints;
 mod got;
 mod registry;
+mod torrent;
 
 use std::{
     collections::HashMap,
@@ -22,6 +23,7 @@ use url::Url;
 
 use self::{archive::Wanted, endpoints::Gravest, got::Got};
 use crate::{
+    bittorrent::Swarms,
     client::HttpClient,
     containers::Layers,
     download::DownloadOptions,
@@ -55,6 +57,8 @@ pub struct FetchContext {
     pub insecure: Insecure,
     /// When the network is asked.
     pub pull: PullPolicy,
+    /// How swarms are joined.
+    pub swarms: Arc<Swarms>,
     /// How archives are downloaded.
     pub downloads: DownloadOptions,
     /// Who else is asked.
@@ -186,6 +190,9 @@ impl Fetcher<'_> {
     }
 
     async fn url(&self, text: &str) -> Result<Fetched, Error> {
+        if text.starts_with("magnet:") {
+            return self.magnet(text).await;
+        }
         let url = Url::parse(text).map_err(|source| Error::Url {
             text: text.to_owned(),
             source,
@@ -194,6 +201,9 @@ impl Fetcher<'_> {
             && let Ok(path) = url.to_file_path()
         {
             return self.file(&path).await;
+        }
+        if torrent::is_torrent(&url) {
+            return self.torrent_url(url).await;
         }
         let reference = shown(&url);
         if self.pull != PullPolicy::Update
@@ -236,6 +246,9 @@ impl Fetcher<'_> {
     }
 
     async fn file(&self, path: &Path) -> Result<Fetched, Error> {
+        if path.extension().is_some_and(|extension| extension == "torrent") {
+            return self.torrent_file(path).await;
+        }
         let mut signature_path = path.as_os_str().to_owned();
         signature_path.push(".asc");
         let signature_path = Path::new(&signature_path);
@@ -344,6 +357,11 @@ impl Fetcher<'_> {
             Options::https()
         };
         options.transports.extend([Scheme::S3, Scheme::Gs, Scheme::Az]);
+        let at = match self.context.swarms.options().preferred {
+            true => 0,
+            false => options.transports.len(),
+        };
+        options.transports.insert(at, Scheme::Bittorrent);
         options
     }
 }

@@ -14,6 +14,7 @@
 //! It may use `dhow-image`, `dhow-trust`, `dhow-discovery` and `dhow-store`.
 
 mod address;
+mod bittorrent;
 mod client;
 mod connect_to;
 mod containers;
@@ -41,6 +42,10 @@ mod retry;
 mod transport;
 
 pub use address::{AddressClass, AddressClasses};
+pub use bittorrent::{
+    KeptArchive, KeptArchives, Magnet, Metainfo, MetainfoError, SeedGoal, Seeding, Swarm, SwarmDownload, SwarmOptions,
+    Swarms,
+};
 pub use client::HttpClient;
 pub use connect_to::{ConnectTo, ConnectToError};
 pub use containers::Layers;
@@ -61,4 +66,6 @@ pub use rate_limit::{RateLimit, RateLimitError};
 pub use registry::RegistryLogins;
 pub use response::{HttpResponse, SmallResponse};
 pub use retry::RetryPolicy;
-pub use transport::{Ask, Body, BucketTransport, FileTransport, HttpsTransport, Opened, Transport, Version};
+pub use transport::{
+    Ask, Body, BucketTransport, FileTransport, Filler, HttpsTransport, Opened, SwarmTransport, Transport, Version,
+};

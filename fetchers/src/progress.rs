@@ -12,6 +12,9 @@ pub trait Progress: Send + Sync {
     /// So many bytes more are done.
     fn advance(&self, bytes: u64);
 
+    /// So many peers give what is fetched now, and take it.
+    fn peers(&self, _count: u32) {}
+
     /// All is done, well or not.
     fn end(&self);
 

@@ -16,6 +16,7 @@ use crate::{
 pub struct HttpResponse {
     pub(crate) url: Url,
     received: u64,
+    unread: Option<Bytes>,
     response: reqwest::Response,
     /// As long as this is under way, the host has one request less.
     _permit: OwnedSemaphorePermit,
@@ -38,6 +39,7 @@ impl HttpResponse {
         Self {
             url,
             received: 0,
+            unread: None,
             response,
             _permit: permit,
         }
@@ -70,6 +72,9 @@ impl HttpResponse {
 
     /// The next bytes of the body. `None` is its end: a body that stops before is an error.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        if let Some(unread) = self.unread.take() {
+            return Ok(Some(unread));
+        }
         match self.response.chunk().await {
             Ok(chunk) => {
                 self.received += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
@@ -81,6 +86,18 @@ impl HttpResponse {
                 source: std::io::Error::other(source.without_url()),
             }),
         }
+    }
+
+    /// Throws the first bytes of the body away.
+    pub(crate) async fn skip(&mut self, mut count: u64) -> Result<(), Error> {
+        while count > 0
+            && let Some(mut chunk) = self.chunk().await?
+        {
+            let skipped = usize::try_from(count).map_or(chunk.len(), |count| count.min(chunk.len()));
+            self.unread = Some(chunk.split_off(skipped)).filter(|rest| !rest.is_empty());
+            count -= skipped as u64;
+        }
+        Ok(())
     }
 
     /// Whether the body is compressed for its journey, though no server was asked to.

@@ -6,16 +6,19 @@
 //!   Transport ── open(Ask) ──► Opened { from, size, version, ranges, body }
 //!       ├── HttpsTransport
 //!       ├── BucketTransport
+//!       ├── SwarmTransport, which also fills a Partial by itself
 //!       └── FileTransport
 //! ```
 
+mod bittorrent;
 mod bucket;
 mod file;
 mod https;
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use bytes::Bytes;
+use dhow_image::ImageId;
 use futures::{
     StreamExt,
     future::BoxFuture,
@@ -24,8 +27,12 @@ use futures::{
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::https::check_status;
-pub use self::{bucket::BucketTransport, file::FileTransport, https::HttpsTransport};
-use crate::error::Error;
+pub use self::{bittorrent::SwarmTransport, bucket::BucketTransport, file::FileTransport, https::HttpsTransport};
+use crate::{
+    download::{DownloadOptions, Partial},
+    error::Error,
+    progress::Progress,
+};
 
 /// A way to get the bytes of one thing from one place.
 ///
@@ -54,6 +61,11 @@ pub trait Transport: Send + Sync {
         })
     }
 
+    /// What brings the bytes in no order, if this is such a place.
+    fn filler(&self) -> Option<&dyn Filler> {
+        None
+    }
+
     /// What is open to the place is not to be used for further attempts: what comes too slowly is in the way of all that
     /// comes behind it.
     fn hang_up(&self) {}
@@ -63,6 +75,21 @@ pub trait Transport: Send + Sync {
     fn beside(&self, _lane: u8) -> Option<Box<dyn Transport>> {
         None
     }
+}
+
+/// A place that gives the bytes in no order, and knows by itself which of them are right.
+pub trait Filler: Send + Sync {
+    /// Brings all bytes that are missing into the file, and gives the size of the whole. What came until it is dropped
+    /// is found there by the next.
+    fn fill<'a>(
+        &'a self,
+        partial: &'a mut Partial,
+        options: &'a DownloadOptions,
+        progress: &'a dyn Progress,
+    ) -> BoxFuture<'a, Result<u64, Error>>;
+
+    /// The image in `archive`, the file that was filled, was verified and is in the store. The file goes after this.
+    fn taken_in(&self, archive: &Path, image: &ImageId) -> Result<(), Error>;
 }
 
 /// Which bytes are wanted.

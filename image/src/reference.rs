@@ -24,7 +24,7 @@ pub enum Reference {
     },
     /// `sha512-…`: an image that the store has.
     Id(ImageIdPrefix),
-    /// `./app.aci`, `/tmp/app.aci`: an archive on this machine.
+    /// `./app.aci`, `/tmp/app.aci`, `app.aci.torrent`: an archive on this machine, or the torrent of one.
     File(PathBuf),
     /// `https://example.com/app.aci`, `s3://bucket/app.aci`: an archive elsewhere.
     Url(String),
@@ -115,13 +115,15 @@ impl FromStr for Reference {
         if text.starts_with(RegistryReference::SCHEME) {
             return Ok(Self::Registry(text.parse()?));
         }
-        if text.contains("://") {
+        if text.contains("://") || text.starts_with("magnet:") {
             return Ok(Self::Url(text.to_owned()));
         }
         if is_layout(text) {
             return Ok(Self::Layout(text.parse()?));
         }
-        if text.starts_with(['/', '.']) || (text.ends_with(".aci") && !text.contains('=')) {
+        if text.starts_with(['/', '.'])
+            || ((text.ends_with(".aci") || text.ends_with(".torrent")) && !text.contains('='))
+        {
             return Ok(Self::File(PathBuf::from(text)));
         }
         named(text)

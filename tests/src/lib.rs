@@ -6,6 +6,7 @@
 //!     ├── image(name)    a builder of small images with a real shell in them
 //!     ├── nginx(site)    a real web server over TLS, which `dhow` reaches under the site's name
 //!     ├── gpg(…)         the real GnuPG with a home of its own
+//!     ├── Network, Tracker  other hosts, in namespaces of the test's own, and where peers find each other
 //!     └── Server, Relay  a registry and a bucket of real programs, and a wire that is slow and counts
 //!   Disk           a disk of its own, whose power can be cut
 //!   Workload       images that share most of their files, and soak(…), which kills programs that work on them
@@ -19,11 +20,13 @@ mod debian;
 mod disk;
 mod gpg;
 mod image;
+mod network;
 mod nginx;
 mod outcome;
 mod relay;
 mod server;
 mod soak;
+mod tracker;
 mod tree;
 mod workload;
 mod world;
@@ -32,11 +35,13 @@ pub use debian::debian;
 pub use disk::Disk;
 pub use gpg::Gpg;
 pub use image::Image;
+pub use network::{Host, Network, Running};
 pub use nginx::Nginx;
 pub use outcome::Outcome;
 pub use relay::Relay;
 pub use server::Server;
 pub use soak::{SoakReport, soak};
+pub use tracker::Tracker;
 pub use tree::{differences, tree};
 pub use workload::{Subject, Workload};
 pub use world::{World, programs, workspace};

@@ -135,6 +135,17 @@ impl Partial {
         }
     }
 
+    /// The file itself, for who fills it in no order.
+    pub(crate) fn file(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// All of it is here.
+    pub(crate) fn complete(&mut self) -> Result<(), Error> {
+        self.gaps = Gaps::new(&[]);
+        self.save()
+    }
+
     /// Throws away what came, and begins with this version.
     pub fn restart(&mut self, version: Option<Version>, size: Option<u64>) -> Result<(), Error> {
         self.forget().map_err(Error::Temporary)?;

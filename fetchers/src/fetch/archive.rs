@@ -72,6 +72,9 @@ impl Fetcher<'_> {
                 let version = partial.version().cloned();
                 let got = Got::new(place, version, wanted.signature.as_deref(), fetched.id);
                 got.write(&downloads)?;
+                if let Some(filler) = transport.filler() {
+                    filler.taken_in(partial.path(), &fetched.id)?;
+                }
                 partial.discard()?;
             }
             // What must not be believed is not kept for the next time. Where this machine failed, or a dependency, it

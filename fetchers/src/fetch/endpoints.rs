@@ -40,7 +40,10 @@ impl Fetcher<'_> {
             let mut wait = None;
             let mut next = Vec::new();
             for endpoint in hopeful {
-                let error = match self.endpoint(endpoint, origin, request, reference, &patience).await {
+                let error = match self
+                    .endpoint(endpoint, endpoints, origin, request, reference, &patience)
+                    .await
+                {
                     Ok(fetched) => return Ok(fetched),
                     Err(error) => error,
                 };
@@ -68,11 +71,15 @@ impl Fetcher<'_> {
     async fn endpoint(
         &self,
         endpoint: &Endpoint,
+        all: &[Endpoint],
         origin: &Arc<Origin>,
         request: &Request,
         reference: &Reference,
         patience: &RetryPolicy,
     ) -> Result<Fetched, Error> {
+        if endpoint.scheme == Scheme::Bittorrent {
+            return self.torrent(endpoint, all, origin, request, reference).await;
+        }
         let bucket = self.bucket(&endpoint.archive)?;
         let signature = match &bucket {
             Some(archive) => self.signature_in_bucket(&endpoint.signature, archive, patience).await?,

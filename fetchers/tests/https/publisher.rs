@@ -74,6 +74,7 @@ impl Publisher {
         keyring.trust(Some(&prefix), &key.certificate()).unwrap();
         let seen = Arc::new(Seen::default());
         let context = FetchContext {
+            swarms: Arc::default(),
             client: world.client(),
             store: Arc::new(Store::open(&world.path("store")).unwrap()),
             keyring,

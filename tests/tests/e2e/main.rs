@@ -19,4 +19,5 @@ mod pods;
 mod refusals;
 mod resuming;
 mod rootless;
+mod swarms;
 mod upkeep;

@@ -1,0 +1,216 @@
+//! Swarms on loopback: beside aria2, and beside HTTPS.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{Read, Write},
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use dhow_fetchers::{
+    DownloadOptions, FetchContext, HttpClient, HttpOptions, Insecure, Layers, Metainfo, Mirrors, NoProgress, Origin,
+    PullPolicy, Seeding, Swarm, SwarmDownload, SwarmOptions, Swarms,
+};
+use dhow_image::{BuildOptions, Compression, ImageManifest, Name};
+use dhow_site::{Metainfo as Torrent, TorrentOptions};
+use dhow_store::Store;
+use dhow_tests::{Tracker, World};
+use dhow_trust::{Keyring, NoSecrets};
+use tokio::runtime::Runtime;
+use url::Url;
+
+use crate::contest::{Contest, Contestant};
+
+const NOWHERE: &str = "http://127.0.0.1:9/";
+
+/// One seeder, one downloader.
+pub fn swarm(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
+    let tracker = Tracker::start(Ipv4Addr::LOCALHOST);
+    let archive = scratch.join("seed/thing");
+    fs::create_dir(scratch.join("seed"))?;
+    noise(&archive, size)?;
+    let options = TorrentOptions {
+        trackers: vec![tracker.url().parse()?],
+        private: false,
+    };
+    let (torrent, _) = Torrent::of_file(&archive, "thing".to_owned(), NOWHERE.to_owned(), options)?;
+    let (bytes, file) = (torrent.to_bytes(), scratch.join("thing.torrent"));
+    fs::write(&file, &bytes)?;
+    let metainfo = Metainfo::parse(&bytes)?;
+    let runtime = runtime()?;
+
+    let _aria2 = Aria2::start(&file, &scratch.join("seed"), 6871, &[])?;
+    tracker.wait_for(Ipv4Addr::LOCALHOST);
+    let seeder = runtime.block_on(Swarm::start(loopback(Vec::new())))?;
+    let _seeding = runtime.block_on(Seeding::begin(&seeder, &metainfo, File::open(&archive)?, "thing"))?;
+    let (client, origin) = (
+        HttpClient::new(HttpOptions::default())?,
+        Origin::of_url(&Url::parse(NOWHERE)?),
+    );
+
+    let ours = || -> Result<()> {
+        let came = scratch.join("ours");
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&came)?;
+        let download = async {
+            let swarm = Swarm::start(loopback(vec![seeder.address()])).await?;
+            let download = SwarmDownload {
+                swarm: &swarm,
+                metainfo: &metainfo,
+                trackers: &[],
+                place: "thing",
+                client: &client,
+                origin: &origin,
+                web_seeds: Vec::new(),
+            };
+            download.run(file, &NoProgress).await.map(drop)
+        };
+        runtime.block_on(download)?;
+        Ok(fs::remove_file(came)?)
+    };
+    let theirs = || -> Result<()> {
+        let directory = scratch.join("theirs");
+        fs::create_dir(&directory)?;
+        let mut aria2 = Aria2::start(&file, &directory, 6872, &["--seed-time=0"])?;
+        ensure!(aria2.0.wait()?.success(), "aria2c failed");
+        Ok(fs::remove_dir_all(directory)?)
+    };
+    let contest = Contest::new(format!("swarm: {size} MiB from one seeder on loopback"), rounds)
+        .of_bytes((size as u64) << 20)
+        .run(vec![
+            Contestant::new("aria2 from aria2", theirs),
+            Contestant::new("dhow_fetchers from dhow_fetchers", ours),
+        ])?;
+    Ok(contest.to_string())
+}
+
+/// A torrent without peers, and the same archive over HTTPS, both fetched into a new store from nginx.
+pub fn origin(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
+    let mut world = World::new();
+    let (rootfs, site) = (world.path("rootfs"), world.path("site"));
+    fs::create_dir_all(&rootfs)?;
+    fs::create_dir_all(&site)?;
+    noise(&rootfs.join("noise"), size)?;
+    let options = BuildOptions {
+        compression: Compression::None,
+        ..BuildOptions::default()
+    };
+    let archive = site.join("app.aci");
+    let manifest = ImageManifest::new(Name::new("example.com/app")?);
+    dhow_image::build(&manifest, &rootfs, &options, File::create(&archive)?)?;
+    let url = "https://example.com/app.aci";
+    let (torrent, _) = Torrent::of_file(
+        &archive,
+        "app.aci".to_owned(),
+        url.to_owned(),
+        TorrentOptions::default(),
+    )?;
+    fs::write(site.join("app.aci.torrent"), torrent.to_bytes())?;
+    let nginx = world.nginx("site");
+    let client = HttpClient::new(HttpOptions {
+        ca: vec![world.path("ca.pem")],
+        connect_to: vec![format!("example.com:443:127.0.0.1:{}", nginx.port()).parse()?],
+        ..HttpOptions::default()
+    })?;
+    let runtime = runtime()?;
+    let by = |reference: &str| -> Result<()> {
+        let root = scratch.join("store");
+        let context = FetchContext {
+            swarms: Arc::new(Swarms::new(loopback(Vec::new()), None)),
+            client: client.clone(),
+            store: Arc::new(Store::open(&root)?),
+            keyring: Keyring::open(Vec::<String>::new(), world.path("config")),
+            secrets: Arc::new(NoSecrets),
+            insecure: Insecure {
+                image: true,
+                ..Insecure::default()
+            },
+            pull: PullPolicy::New,
+            downloads: DownloadOptions::default(),
+            mirrors: Mirrors::default(),
+            buckets: HashMap::new(),
+            registry_logins: None,
+            layers: Layers::Squash,
+            cache: None,
+            progress: Arc::new(NoProgress),
+        };
+        runtime.block_on(dhow_fetchers::fetch(&reference.parse()?, &context))?;
+        drop(context);
+        Ok(fs::remove_dir_all(root)?)
+    };
+    let torrent = format!("{url}.torrent");
+    let contest = Contest::new(format!("torrent without peers: {size} MiB from nginx, stored"), rounds)
+        .of_bytes((size as u64) << 20)
+        .run(vec![
+            Contestant::new("https", || by(url)),
+            Contestant::new("a torrent without peers", || by(&torrent)),
+        ])?;
+    Ok(contest.to_string())
+}
+
+fn loopback(peers: Vec<std::net::SocketAddr>) -> SwarmOptions {
+    SwarmOptions {
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        local_discovery: false,
+        peers,
+        stall_patience: Duration::from_secs(20),
+        ..SwarmOptions::default()
+    }
+}
+
+/// Makes a file that does not compress.
+fn noise(path: &PathBuf, mebibytes: usize) -> Result<()> {
+    let mut random = File::open("/dev/urandom")?.take((mebibytes as u64) << 20);
+    let mut file = File::create(path)?;
+    std::io::copy(&mut random, &mut file)?;
+    Ok(file.flush()?)
+}
+
+fn runtime() -> Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    Ok(builder.worker_threads(2).enable_all().build()?)
+}
+
+/// An aria2 that ends with this.
+struct Aria2(Child);
+
+impl Aria2 {
+    fn start(torrent: &Path, directory: &Path, port: u16, more: &[&str]) -> Result<Self> {
+        let mut aria2 = Command::new("aria2c");
+        aria2.args([
+            "--no-conf",
+            "--quiet",
+            "--enable-dht=false",
+            "--bt-enable-lpd=false",
+            "--file-allocation=none",
+        ]);
+        aria2.args(["--check-integrity", "--seed-ratio=0"]);
+        aria2
+            .arg(format!("--listen-port={port}"))
+            .arg(format!("--dir={}", directory.display()));
+        let started = aria2
+            .args(more)
+            .arg(torrent)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
+        Ok(Self(started.context("could not start aria2c")?))
+    }
+}
+
+impl Drop for Aria2 {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,274 @@
+//! [`OriginFill`]: the origin gives what the swarm does not.
+
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+
+use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
+use tokio::{
+    task::{JoinSet, spawn_blocking},
+    time::sleep,
+};
+use url::Url;
+
+use super::{piece_file::PieceFile, swarm::Torrent};
+use crate::{
+    client::HttpClient,
+    error::{Error, shown},
+    origin::Origin,
+    response::HttpResponse,
+};
+
+/// How often it is looked whether anything moves.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long a swarm of one peer may bring nothing. Each peer more makes it a little longer.
+const STALL: Duration = Duration::from_secs(1);
+const STALL_PER_PEER: Duration = Duration::from_millis(50);
+/// After so many pieces the swarm is looked at again.
+const MOST_AT_ONCE: usize = 64;
+/// The first piece is one of these.
+const FIRST_AMONG: usize = 32;
+/// How long the origin may take for it.
+const FIRST_PATIENCE: Duration = Duration::from_secs(2);
+/// An origin that fails so often in a row is given up.
+const MOST_FAILURES: u32 = 3;
+
+/// Fetches pieces from the web for as long as it runs.
+pub(super) struct OriginFill<'a> {
+    client: &'a HttpClient,
+    origin: &'a Origin,
+    pieces: Arc<PieceFile>,
+    places: VecDeque<Url>,
+    failures: u32,
+    /// Why the last place was given up.
+    failed: Option<Error>,
+}
+
+impl<'a> OriginFill<'a> {
+    pub(super) fn new(client: &'a HttpClient, origin: &'a Origin, pieces: Arc<PieceFile>, places: Vec<Url>) -> Self {
+        Self {
+            client,
+            origin,
+            pieces,
+            places: places.into(),
+            failures: 0,
+            failed: None,
+        }
+    }
+
+    /// Brings one piece into a file that has none, before there are peers.
+    ///
+    /// librqbit tells nothing of its new pieces to a peer that began with none, and sends such a peer no list of its
+    /// own. Hosts that all begin with nothing would never hear of each other.
+    pub(super) async fn first_piece(&mut self) -> Result<(), Error> {
+        // The session reads the file up to there before it begins.
+        let index = fastrand::usize(..self.pieces.metainfo().piece_count().min(FIRST_AMONG));
+        match tokio::time::timeout(FIRST_PATIENCE, self.fetch(index, 1, || false)).await {
+            Ok(fetched) => fetched,
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Runs until everything is there, or until there is nobody left to ask: neither origin nor peer.
+    pub(super) async fn run(&mut self, torrent: &Torrent, grace: Duration) -> Result<(), Error> {
+        let mut waited = Duration::ZERO;
+        while waited < grace && torrent.live_peers() == 0 {
+            sleep(LOOK_EVERY).await;
+            waited += LOOK_EVERY;
+        }
+        while !self.pieces.is_whole() {
+            let peers = torrent.live_peers();
+            if self.places.is_empty() {
+                // Peers may still come, and whoever waits for them knows for how long; but not for a torrent that lies.
+                return match self.failed.take() {
+                    Some(error @ Error::WrongPieces { .. }) if peers == 0 => Err(error),
+                    _ => Ok(()),
+                };
+            }
+            if peers == 0 {
+                self.alone(torrent).await?;
+            } else {
+                self.beside(torrent).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As long as there are no peers, everything comes from the origin, in order.
+    async fn alone(&mut self, torrent: &Torrent) -> Result<(), Error> {
+        let missing = self.pieces.missing();
+        let Some(&first) = missing.first() else { return Ok(()) };
+        let count = run(&missing);
+        self.fetch(first, count, || torrent.live_peers() > 0).await
+    }
+
+    /// Where there are peers, single pieces come from the origin when nothing moves: the longer, the more.
+    async fn beside(&mut self, torrent: &Torrent) -> Result<(), Error> {
+        let mut batch = 1;
+        let mut patience = patience(torrent);
+        let mut introduction = JoinSet::new();
+        while torrent.live_peers() > 0 && !self.pieces.is_whole() {
+            while introduction.try_join_next().is_some() {}
+            if introduction.is_empty() {
+                let introducer = torrent.introducer.clone();
+                introduction.spawn(async move { introducer.introduce().await });
+            }
+            if self.has_moved(torrent, patience).await {
+                (batch, patience) = (1, self::patience(torrent));
+                continue;
+            }
+            let missing = self.pieces.missing();
+            if missing.is_empty() || self.places.is_empty() {
+                return Ok(());
+            }
+            // Neighbours come in one request. Where they begin is left to chance, so that hosts that begin at once
+            // take different ones, and have something to give to each other.
+            let at = fastrand::usize(..missing.len());
+            self.fetch(missing[at], run(&missing[at..]).min(batch), || false)
+                .await?;
+            batch = (batch * 2).min(MOST_AT_ONCE);
+            patience /= 2;
+        }
+        Ok(())
+    }
+
+    /// Waits, and tells whether peers brought anything meanwhile.
+    async fn has_moved(&self, torrent: &Torrent, patience: Duration) -> bool {
+        let before = self.pieces.given_by_peers();
+        let moved = || self.pieces.given_by_peers() != before || self.pieces.is_whole();
+        let mut waited = Duration::ZERO;
+        while waited < patience && !moved() {
+            sleep(LOOK_EVERY).await;
+            waited += LOOK_EVERY;
+        }
+        if !moved() {
+            // What other hosts got meanwhile from the origin may be had from them.
+            let _ = torrent.introducer.wake().await;
+            sleep(LOOK_EVERY).await;
+        }
+        moved()
+    }
+
+    /// Fetches `count` pieces from `first` on, until `is_over`. That a place fails is no error as long as there are
+    /// others, or peers.
+    async fn fetch(&mut self, first: usize, count: usize, is_over: impl Fn() -> bool) -> Result<(), Error> {
+        let Some(place) = self.places.front().cloned() else {
+            return Ok(());
+        };
+        let before = self.pieces.right();
+        let error = match self.fetch_from(&place, first, count, is_over).await {
+            Ok(()) => {
+                self.failures = 0;
+                return Ok(());
+            }
+            Err(error @ (Error::Temporary(_) | Error::Read { .. })) => return Err(error),
+            Err(error) => error,
+        };
+        if self.pieces.right() > before {
+            self.failures = 0;
+        }
+        self.failures += 1;
+        let is_hopeless = matches!(
+            error,
+            Error::WrongPieces { .. } | Error::NotFound { .. } | Error::ForbiddenAddress { .. }
+        );
+        if is_hopeless || self.failures >= MOST_FAILURES {
+            self.places.pop_front();
+            self.failures = 0;
+            self.failed = Some(error);
+        } else {
+            sleep(STALL / 4 * self.failures).await;
+        }
+        Ok(())
+    }
+
+    async fn fetch_from(
+        &self,
+        place: &Url,
+        first: usize,
+        count: usize,
+        is_over: impl Fn() -> bool,
+    ) -> Result<(), Error> {
+        let metainfo = self.pieces.metainfo();
+        let (start, end) = (metainfo.piece(first).start, metainfo.piece(first + count - 1).end);
+        let mut response = self.open(place, start, end).await?;
+        let mut writing = None;
+        let mut piece = Vec::new();
+        let mut index = first;
+        while let Some(mut chunk) = response.chunk().await? {
+            while !chunk.is_empty() && index < first + count {
+                let place_of = metainfo.piece(index);
+                let length = usize::try_from(place_of.end - place_of.start).expect("a piece is at most 32 MiB");
+                piece.reserve_exact(length - piece.len());
+                let taken = chunk.split_to(chunk.len().min(length - piece.len()));
+                piece.extend_from_slice(&taken);
+                if piece.len() == length {
+                    settle(&mut writing, place).await?;
+                    let (pieces, bytes) = (self.pieces.clone(), std::mem::take(&mut piece));
+                    writing = Some(spawn_blocking(move || pieces.fill(index, &bytes)));
+                    index += 1;
+                    if is_over() {
+                        return settle(&mut writing, place).await;
+                    }
+                }
+            }
+            if index == first + count {
+                break;
+            }
+        }
+        settle(&mut writing, place).await?;
+        if index < first + count {
+            return Err(Error::Range { url: shown(place) });
+        }
+        Ok(())
+    }
+
+    /// A body that begins with byte `start`.
+    async fn open(&self, place: &Url, start: u64, end: u64) -> Result<HttpResponse, Error> {
+        let length = self.pieces.metainfo().length();
+        let mut headers = HeaderMap::new();
+        if (start, end) != (0, length) {
+            let range = HeaderValue::from_str(&format!("bytes={start}-{}", end - 1));
+            headers.insert(RANGE, range.expect("numbers are fit for a header"));
+        }
+        let mut response = self.client.get_by(place, self.origin, headers, 0).await?;
+        let other = || Error::Range { url: shown(place) };
+        if response.status() == 206 {
+            let expected = format!("bytes {start}-{}/{length}", end - 1);
+            if response.header(CONTENT_RANGE) != Some(&*expected) {
+                return Err(other());
+            }
+            return Ok(response);
+        }
+        response.check(place)?;
+        if response.length().is_some_and(|whole| whole != length) {
+            return Err(Error::WrongPieces { url: shown(place) });
+        }
+        // A server that knows no ranges begins with the first byte.
+        response.skip(start).await?;
+        Ok(response)
+    }
+}
+
+/// How many of these are neighbours, from the first on.
+fn run(missing: &[usize]) -> usize {
+    let first = missing.first().copied().unwrap_or_default();
+    missing
+        .iter()
+        .zip(first..)
+        .take_while(|(index, next)| **index == *next)
+        .count()
+}
+
+fn patience(torrent: &Torrent) -> Duration {
+    let longest = 2 * (STALL + STALL_PER_PEER * torrent.live_peers());
+    longest.mul_f64(fastrand::f64())
+}
+
+/// Waits until a piece is written.
+async fn settle(writing: &mut Option<tokio::task::JoinHandle<io::Result<bool>>>, place: &Url) -> Result<(), Error> {
+    let Some(written) = writing.take() else { return Ok(()) };
+    match written.await.expect("writing a piece does not panic") {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::WrongPieces { url: shown(place) }),
+        Err(error) => Err(Error::Temporary(error)),
+    }
+}
