@@ -157,8 +157,10 @@ fn drip(wire: &mut dyn Wire, piece: &[u8], every: Duration) {
 
 type Misdeed = fn(&Asked, &Site, &mut dyn Wire);
 
-/// What a server does in answer to a path, and what the user is told.
-const MISDEEDS: &[(&str, &str, Misdeed, i32, &str)] = &[
+/// What is done, in answer to which path, how; the exit code and words that come of it.
+type Case = (&'static str, &'static str, Misdeed, i32, &'static str);
+
+const MISDEEDS: &[Case] = &[
     // Led astray.
     (
         "page, to plain HTTP",
