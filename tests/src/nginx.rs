@@ -2,12 +2,14 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
+
+use crate::free_port;
 
 /// An nginx that serves a directory over TLS on loopback until it is dropped.
 pub struct Nginx {
@@ -102,9 +104,4 @@ fn spawn(home: &Path) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .expect("nginx starts")
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-    listener.local_addr().expect("a listener has an address").port()
 }

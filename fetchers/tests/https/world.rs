@@ -11,6 +11,7 @@ use std::{
 };
 
 use dhow_fetchers::{HttpClient, HttpOptions};
+use dhow_tests::free_port;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 
@@ -157,10 +158,6 @@ fn certificates(root: &Path) {
     fs::write(root.join("ca.pem"), ca.pem()).unwrap();
     fs::write(root.join("server.pem"), certificate.pem()).unwrap();
     fs::write(root.join("server.key"), key.serialize_pem()).unwrap();
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A server of plain HTTP that answers each connection once, with whatever bytes `answer` writes for the path.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -41,7 +41,7 @@ impl RegistryServer {
     /// With the certificate of the world's nginx, which is for 127.0.0.1 too; or over plain HTTP.
     pub(crate) fn start(world: &World, entry: &Entry<'_>, is_plain: bool) -> Self {
         let directory = TempDir::new().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = dhow_tests::free_port();
         let root = directory.path().display();
         let auth = match entry {
             Entry::Anybody => String::new(),

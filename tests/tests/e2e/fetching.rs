@@ -283,11 +283,7 @@ struct Tinyproxy {
 
 impl Tinyproxy {
     fn start(world: &World) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = dhow_tests::free_port();
         let log = world.path("tinyproxy.log");
         let config = format!(
             "Port {port}\nListen 127.0.0.1\nTimeout 20\nLogFile \"{}\"\nLogLevel Connect\nMaxClients 20\n",
