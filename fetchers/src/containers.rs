@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, PipeReader, Read},
+    io::{self, BufWriter},
     thread,
 };
 
@@ -19,7 +19,7 @@ use dhow_store::{StagedImage, Standing, Store, StoreError};
 use crate::{
     error::Error,
     fetch::FetchContext,
-    progress::{Phase, Progress},
+    progress::{Counted, Phase, Progress},
     provenance::{ArchiveRecord, ConvertedFrom, Insecurity, Provenance, Verified},
 };
 
@@ -99,7 +99,7 @@ fn squashed<'s>(
             let out = BufWriter::with_capacity(BUFFER, writer);
             squash(images, image, &options(), out)
         });
-        let staged = store.stage(Counted { reader, progress });
+        let staged = store.stage(Counted::new(reader, progress));
         let made = making.join();
         (made.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), staged)
     });
@@ -139,19 +139,5 @@ fn not_an_image(error: StoreError, pulled: &Pulled) -> Error {
             source,
         },
         other => other.into(),
-    }
-}
-
-/// Tells how much was read.
-struct Counted<'a> {
-    reader: PipeReader,
-    progress: &'a dyn Progress,
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.reader.read(buffer)?;
-        self.progress.advance(read as u64);
-        Ok(read)
     }
 }

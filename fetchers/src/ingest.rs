@@ -10,9 +10,11 @@
 //!
 //! All of this is blocking work, on threads made for that.
 
+mod record;
+
 use std::{
     fs::File,
-    io::{self, BufReader, BufWriter, Read, Write},
+    io::{BufReader, BufWriter, Read, Write},
     path::Path,
     sync::Arc,
 };
@@ -20,17 +22,17 @@ use std::{
 use chrono::Utc;
 use dhow_discovery::Request;
 use dhow_image::{ImageId, ImageManifest, Name, read_manifest};
-use dhow_store::{Standing, Store, StoreError};
+use dhow_store::{StagedImage, Standing, Store, StoreError};
 use dhow_trust::{
     Decrypted, Decryption, Keyring, Secrets, Verification, is_encrypted, verify_detached, verify_for_any_name,
 };
-use sha2::{Digest, Sha512};
 use tempfile::NamedTempFile;
 
+use self::record::with_record;
 use crate::{
     download::Partial,
     error::Error,
-    progress::{Phase, Progress},
+    progress::{Counted, Phase, Progress},
     provenance::{ArchiveRecord, Insecurity, Provenance, Verified},
 };
 
@@ -114,10 +116,10 @@ impl Fetchling {
     }
 
     fn verify(&self, name: &Name, signature: &[u8], means: &Means<'_>) -> Result<(Verification, ArchiveRecord), Error> {
-        let mut archive = self.open(Phase::Verifying, means.progress)?;
-        let verification =
-            verify_detached(means.keyring, name, signature, &mut archive).map_err(|source| self.not_trusted(source))?;
-        Ok((verification, archive.record()?))
+        let archive = self.open(Phase::Verifying, means.progress)?;
+        with_record(self.archive.path(), || {
+            verify_detached(means.keyring, name, signature, archive).map_err(|source| self.not_trusted(source))
+        })
     }
 
     fn not_trusted(&self, source: dhow_trust::Error) -> Error {
@@ -159,16 +161,11 @@ impl Fetchling {
         })
     }
 
-    fn open<'a>(&self, phase: Phase, progress: &'a dyn Progress) -> Result<Recorded<'a>, Error> {
+    fn open<'a>(&self, phase: Phase, progress: &'a dyn Progress) -> Result<Counted<'a, File>, Error> {
         let file = opened(self.archive.path())?;
         let size = file.metadata().map_err(Error::Temporary)?.len();
         progress.begin(phase, &self.place, Some(size));
-        Ok(Recorded {
-            file,
-            hasher: Sha512::new(),
-            size: 0,
-            progress,
-        })
+        Ok(Counted::new(file, progress))
     }
 }
 
@@ -181,21 +178,26 @@ impl Believed {
             opened,
             ..
         } = self;
-        let mut archive = fetchling.open(Phase::Storing, progress)?;
-        let staged = match &opened {
-            Some(content) => store.stage(BufReader::with_capacity(BUFFER, self::opened(content.file.path())?)),
-            None => store.stage(&mut archive),
+        let archive = fetchling.open(Phase::Storing, progress)?;
+        let stage = || -> Result<StagedImage<'_>, Error> {
+            let staged = match &opened {
+                Some(content) => store.stage(BufReader::with_capacity(BUFFER, self::opened(content.file.path())?)),
+                None => store.stage(archive),
+            };
+            staged.map_err(|error| match error {
+                StoreError::Archive(source) => Error::Archive {
+                    archive: fetchling.place.clone(),
+                    source,
+                },
+                other => other.into(),
+            })
         };
-        let staged = staged.map_err(|error| match error {
-            StoreError::Archive(source) => Error::Archive {
-                archive: fetchling.place.clone(),
-                source,
-            },
-            other => other.into(),
-        })?;
-        let (verified, archive) = match verified {
-            Some((verification, record)) => (Verified::By(verification), record),
-            None => (Verified::No(Insecurity::Insecure), archive.record()?),
+        let (staged, verified, archive) = match verified {
+            Some((verification, record)) => (stage()?, Verified::By(verification), record),
+            None => {
+                let (staged, record) = with_record(fetchling.archive.path(), stage)?;
+                (staged, Verified::No(Insecurity::Insecure), record)
+            }
         };
         let provenance = Provenance {
             reference: fetchling.reference,
@@ -226,33 +228,4 @@ fn manifest(file: &Path, place: &str) -> Result<ImageManifest, Error> {
 
 fn opened(file: &Path) -> Result<File, Error> {
     File::open(file).map_err(Error::Temporary)
-}
-
-/// A reader that remembers what it read.
-struct Recorded<'a> {
-    file: File,
-    hasher: Sha512,
-    size: u64,
-    progress: &'a dyn Progress,
-}
-
-impl Recorded<'_> {
-    /// Reads on to the end, and tells what the whole was.
-    fn record(mut self) -> Result<ArchiveRecord, Error> {
-        io::copy(&mut self, &mut io::sink()).map_err(Error::Temporary)?;
-        Ok(ArchiveRecord {
-            sha512: hex::encode(self.hasher.finalize()),
-            size: self.size,
-        })
-    }
-}
-
-impl Read for Recorded<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
-        self.hasher.update(&buffer[..read]);
-        self.size += read as u64;
-        self.progress.advance(read as u64);
-        Ok(read)
-    }
 }

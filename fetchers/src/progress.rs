@@ -1,6 +1,10 @@
 //! [`Progress`]: telling somebody how far it is.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    io::{self, Read},
+    time::Duration,
+};
 
 use crate::error::Error;
 
@@ -95,6 +99,26 @@ impl Progress for NoProgress {
     fn advance(&self, _: u64) {}
     fn end(&self) {}
     fn note(&self, _: &Note<'_>) {}
+}
+
+/// A reader that tells how much was read.
+pub(crate) struct Counted<'a, R> {
+    reader: R,
+    progress: &'a dyn Progress,
+}
+
+impl<'a, R> Counted<'a, R> {
+    pub(crate) fn new(reader: R, progress: &'a dyn Progress) -> Self {
+        Self { reader, progress }
+    }
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.progress.advance(read as u64);
+        Ok(read)
+    }
 }
 
 impl fmt::Display for Note<'_> {
