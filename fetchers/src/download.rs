@@ -3,6 +3,7 @@
 mod attempt;
 mod claim;
 mod gaps;
+mod lease;
 mod pace;
 mod partial;
 

@@ -353,6 +353,12 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// A file of this machine is written to while it is fetched.
+    #[error("`{path}` is written to while it is read")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A temporary file could not be made, written or read.
     #[error("could not use a temporary file in the store")]
     Temporary(#[source] io::Error),
@@ -490,6 +496,7 @@ impl Error {
             | Self::Client(_)
             | Self::Swarm { .. }
             | Self::Read { .. }
+            | Self::Changed { .. }
             | Self::Temporary(_) => ErrorKind::Local,
             Self::Endpoints { source, .. } | Self::Dependency { source, .. } => source.kind(),
         }

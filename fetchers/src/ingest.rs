@@ -107,6 +107,7 @@ impl Fetchling {
         if let Some(request) = request {
             self.check(request, &manifest)?;
         }
+        self.check_unchanged()?;
         Ok(Believed {
             fetchling: self,
             manifest,
@@ -161,6 +162,16 @@ impl Fetchling {
         })
     }
 
+    /// What was verified, and what was read since, were the same bytes.
+    fn check_unchanged(&self) -> Result<(), Error> {
+        match self.archive.is_unchanged() {
+            true => Ok(()),
+            false => Err(Error::Changed {
+                path: self.place.clone().into(),
+            }),
+        }
+    }
+
     fn open<'a>(&self, phase: Phase, progress: &'a dyn Progress) -> Result<Counted<'a, File>, Error> {
         let file = opened(self.archive.path())?;
         let size = file.metadata().map_err(Error::Temporary)?.len();
@@ -199,6 +210,7 @@ impl Believed {
                 (staged, Verified::No(Insecurity::Insecure), record)
             }
         };
+        fetchling.check_unchanged()?;
         let provenance = Provenance {
             reference: fetchling.reference,
             source: fetchling.place,

@@ -66,6 +66,11 @@ pub trait Transport: Send + Sync {
         None
     }
 
+    /// The whole where it lies, if that is on this machine and nobody can change it as long as it is held.
+    fn in_place(&self) -> Option<Partial> {
+        None
+    }
+
     /// What is open to the place is not to be used for further attempts: what comes too slowly is in the way of all that
     /// comes behind it.
     fn hang_up(&self) {}

@@ -9,7 +9,7 @@
 //! leaves one that holds. (A machine that loses power may not. The signature tells.)
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, Read},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -19,7 +19,10 @@ use nix::fcntl::Flock;
 use serde::{Deserialize, Serialize};
 use tempfile::TempPath;
 
-use super::gaps::{Gap, Gaps};
+use super::{
+    gaps::{Gap, Gaps},
+    lease::Lease,
+};
 use crate::{error::Error, transport::Version};
 
 /// The length of a state, whatever is in it.
@@ -45,6 +48,8 @@ enum Home {
     Temporary(TempPath),
     /// It stays, and nobody else touches it as long as we hold the lock.
     Claimed { part: PathBuf, state: File, lock: Lock },
+    /// It is the user's own file, whole, and is read where it lies.
+    Leased { path: PathBuf, lease: Lease },
 }
 
 /// A locked file, and its path.
@@ -75,6 +80,32 @@ impl Partial {
             gaps: Gaps::all(None),
             unsaved: 0,
         })
+    }
+
+    /// A file of this machine, whole and where it lies, if it can be seen to that nobody changes it meanwhile. `version`
+    /// tells its version from its metadata.
+    pub(crate) fn in_place(path: &Path, version: impl FnOnce(&Metadata) -> Version) -> Option<Self> {
+        let lease = Lease::take(path)?;
+        let metadata = lease.file().metadata().ok()?;
+        Some(Self {
+            file: lease.file().try_clone().ok()?,
+            version: Some(version(&metadata)),
+            size: Some(metadata.len()),
+            gaps: Gaps::new(&[]),
+            unsaved: 0,
+            home: Home::Leased {
+                path: lease.path(),
+                lease,
+            },
+        })
+    }
+
+    /// Whether the bytes are still those that were here: nobody but us writes to any file but one in its own place.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        match &self.home {
+            Home::Leased { lease, .. } => lease.holds(),
+            Home::Temporary(_) | Home::Claimed { .. } => true,
+        }
     }
 
     /// The file and state at these paths, as far as they are there and fit each other.
@@ -132,6 +163,7 @@ impl Partial {
         match &self.home {
             Home::Temporary(path) => path,
             Home::Claimed { part, .. } => part,
+            Home::Leased { path, .. } => path,
         }
     }
 
@@ -203,7 +235,7 @@ impl Partial {
 
     fn forget(&self) -> io::Result<()> {
         match &self.home {
-            Home::Temporary(_) => Ok(()),
+            Home::Temporary(_) | Home::Leased { .. } => Ok(()),
             Home::Claimed { state, .. } => state.set_len(0),
         }
     }

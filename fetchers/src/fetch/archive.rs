@@ -11,7 +11,7 @@ use crate::{
     download::{DownloadOptions, Downloader, Downloads, Partial},
     error::{Error, ErrorKind},
     ingest::{Fetchling, Means},
-    progress::Note,
+    progress::{Note, Phase},
     pull::{Held, PullPolicy},
     retry::RetryPolicy,
     transport::Transport,
@@ -59,6 +59,19 @@ impl Fetcher<'_> {
             Some(partial) => partial,
             None => Partial::temporary(&self.context.store.tmp_dir())?,
         };
+        if let Some(there) = self.in_place(transport) {
+            let there = Arc::new(there);
+            let result = self.take_in(&there, place.clone(), &wanted).await;
+            // Whoever waits to write to it need not wait longer: it is copied.
+            if there.is_unchanged() {
+                if let Ok(fetched) = &result {
+                    let got = Got::new(place, there.version().cloned(), wanted.signature.as_deref(), fetched.id);
+                    got.write(&downloads)?;
+                }
+                partial.discard()?;
+                return result;
+            }
+        }
         let options = DownloadOptions {
             retry: patience.clone(),
             ..self.context.downloads.clone()
@@ -84,6 +97,19 @@ impl Fetcher<'_> {
             Err(_) => {}
         }
         result
+    }
+
+    /// An archive that need not be copied to be held still.
+    fn in_place(&self, transport: &dyn Transport) -> Option<Partial> {
+        let there = transport.in_place()?;
+        let size = there.size().unwrap_or(u64::MAX);
+        if size > self.context.downloads.largest {
+            return None;
+        }
+        let progress = &self.context.progress;
+        progress.begin(Phase::Archive, &transport.place(), Some(size));
+        progress.advance(size);
+        Some(there)
     }
 
     /// For partial files in a directory that all processes of this store share.

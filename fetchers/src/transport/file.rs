@@ -1,6 +1,6 @@
 //! Files of this machine.
 
-use std::{io::SeekFrom, os::unix::fs::MetadataExt, path::PathBuf};
+use std::{fs::Metadata, io::SeekFrom, os::unix::fs::MetadataExt, path::PathBuf};
 
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream};
@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{Ask, Opened, Transport, Version};
-use crate::error::Error;
+use crate::{download::Partial, error::Error};
 
 const PIECE: usize = 256 << 10;
 
@@ -38,16 +38,7 @@ impl FileTransport {
             return Err(unreadable(std::io::ErrorKind::InvalidInput.into()));
         }
         let size = metadata.len();
-        // A file that is written to in place changes its time, and one that is replaced its number.
-        let version = Version::new(format!(
-            "{}-{}-{}.{:09}-{}.{:09}",
-            metadata.dev(),
-            metadata.ino(),
-            metadata.mtime(),
-            metadata.mtime_nsec(),
-            metadata.ctime(),
-            metadata.ctime_nsec(),
-        ));
+        let version = version(&metadata);
         let is_same = ask.version.as_ref().is_none_or(|wanted| *wanted == version);
         let (from, to) = match (is_same, ask.to) {
             (true, to) if ask.from <= size => (ask.from, to.unwrap_or(size).min(size)),
@@ -95,4 +86,21 @@ impl Transport for FileTransport {
     fn place(&self) -> String {
         self.path.display().to_string()
     }
+
+    fn in_place(&self) -> Option<Partial> {
+        Partial::in_place(&self.path, version)
+    }
+}
+
+/// A file that is written to in place changes its time, and one that is replaced its number.
+fn version(metadata: &Metadata) -> Version {
+    Version::new(format!(
+        "{}-{}-{}.{:09}-{}.{:09}",
+        metadata.dev(),
+        metadata.ino(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
+    ))
 }
