@@ -10,6 +10,7 @@
 //! the network, and verifies no signature: whoever commits an image has verified it.
 
 mod checkout;
+pub mod delta;
 mod diff;
 mod discard;
 mod error;

@@ -23,9 +23,9 @@ use dhow_image::ImageId;
 
 use crate::object::ObjectId;
 
-pub(crate) use reader::RecipeReader;
+pub(crate) use reader::{RecipeReader, records_of};
 pub(crate) use tar::RecipeTar;
-pub(crate) use writer::RecipeWriter;
+pub(crate) use writer::{RecipeWriter, recipe_of};
 
 /// Contents up to so many bytes are part of the recipe, and no objects.
 ///

@@ -106,6 +106,11 @@ impl Tail {
         end - self.index_length()..end
     }
 
+    /// How many contents the pack has.
+    pub(crate) fn contents(&self) -> usize {
+        self.contents as usize
+    }
+
     fn index_length(&self) -> u64 {
         u64::from(self.frames) * FRAME_RECORD + u64::from(self.contents) * CONTENT_RECORD
     }

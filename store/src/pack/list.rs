@@ -60,7 +60,7 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
 }
 
 /// Grows lists of the chunks of one content as these come.
-pub(super) struct ListBuilder {
+pub(crate) struct ListBuilder {
     /// Of chunks, and of lists of chunks. The last list holds whatever comes out of these.
     levels: [Level; 2],
     root: Vec<ContentRef>,
@@ -76,14 +76,14 @@ struct Level {
 }
 
 /// A list that is complete: what it stands for, and its parts.
-pub(super) struct List {
-    pub(super) digest: ObjectId,
-    pub(super) length: u64,
+pub(crate) struct List {
+    pub(crate) digest: ObjectId,
+    pub(crate) length: u64,
     pub(super) parts: Vec<ContentRef>,
 }
 
 impl ListBuilder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             levels: Default::default(),
             root: Vec::new(),
@@ -93,7 +93,7 @@ impl ListBuilder {
     }
 
     /// Adds a chunk. `put` stores each list that is complete with that, and tells how it is referred to.
-    pub(super) fn add<E>(
+    pub(crate) fn add<E>(
         &mut self,
         chunk: &[u8],
         content: ContentRef,
@@ -119,7 +119,7 @@ impl ListBuilder {
     }
 
     /// Puts the last lists. `None` for a content without chunks.
-    pub(super) fn finish<E>(self, mut put: impl FnMut(List) -> Result<ContentRef, E>) -> Result<Option<ContentRef>, E> {
+    pub(crate) fn finish<E>(self, mut put: impl FnMut(List) -> Result<ContentRef, E>) -> Result<Option<ContentRef>, E> {
         let [mut chunks, mut lists] = self.levels;
         let mut parts = self.root;
         if parts.is_empty() && lists.parts.is_empty() {

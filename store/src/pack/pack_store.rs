@@ -1,7 +1,7 @@
 //! [`PackStore`]: contents in the packs of a backend.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     io::{Read, Write},
     ops::Range,
     path::Path,
@@ -28,6 +28,9 @@ const DEEPEST: u32 = 8;
 /// How much is read of a pack's end before it is known how long the index is.
 const TAIL_GUESS: u64 = 64 << 10;
 
+/// How many frames are kept after they were read: contents that follow each other may be in several packs by turns.
+const KEPT_FRAMES: usize = 4;
+
 /// The packs of a backend, or some of them, and what is in them.
 ///
 /// It holds the index of each pack that it was opened with (some 50 bytes a content), so a large site opens the packs
@@ -35,7 +38,28 @@ const TAIL_GUESS: u64 = 64 << 10;
 pub struct PackStore {
     backend: Arc<dyn Backend>,
     packs: Vec<PackIndex>,
-    last: Mutex<Option<(PackId, FrameId, Arc<Frame>)>>,
+    /// The frames that were read last, the newest first.
+    recent: Mutex<VecDeque<(PackId, FrameId, Arc<Frame>)>>,
+}
+
+/// What a pack has of a content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Its bytes, verified.
+    Bytes(Vec<u8>),
+    /// Shorter contents that make it up. It is believed once what they give has the digest of the whole.
+    Parts(Vec<ContentRef>),
+}
+
+/// Where a content is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The pack.
+    pub pack: PackId,
+    /// The frame in which it is, as a range of the pack.
+    pub range: Range<u64>,
+    /// Whether the pack has a list of its parts, and not its bytes.
+    pub is_list: bool,
 }
 
 /// Puts contents into new packs. Dropped, it leaves nothing.
@@ -71,7 +95,7 @@ impl PackStore {
         let mut store = Self {
             backend,
             packs: Vec::new(),
-            last: Mutex::default(),
+            recent: Mutex::default(),
         };
         for pack in packs {
             store.add(pack)?;
@@ -98,6 +122,11 @@ impl PackStore {
         Ok(())
     }
 
+    /// Looks into one more pack, whose index the caller has read, as older than all that are open.
+    pub fn add_older(&mut self, index: PackIndex) {
+        self.packs.insert(0, index);
+    }
+
     /// The packs that are open.
     pub fn packs(&self) -> &[PackIndex] {
         &self.packs
@@ -106,6 +135,25 @@ impl PackStore {
     /// Whether a content is in an open pack, itself or as a list.
     pub fn contains(&self, name: &ContentName) -> bool {
         self.find(name).is_some()
+    }
+
+    /// Where a content is, if an open pack has it: in the newest of those that have.
+    pub fn locate(&self, name: &ContentName) -> Option<Located> {
+        let (index, frame) = self.find(name)?;
+        Some(Located {
+            pack: *index.pack(),
+            range: index.range(frame),
+            is_list: index.is_list(frame),
+        })
+    }
+
+    /// What a pack has of a content.
+    pub fn piece(&self, content: &ContentRef) -> Result<Piece, PackError> {
+        let (_, frame) = self.frame(content)?;
+        Ok(match frame.part(content)? {
+            Part::List(parts) => Piece::Parts(parts),
+            Part::Bytes(bytes) => Piece::Bytes(bytes.to_vec()),
+        })
     }
 
     /// Those contents that no open pack has.
@@ -241,23 +289,24 @@ impl PackStore {
         }
     }
 
-    /// The frame in which a content is. The last one is kept, since neighbours are asked for in turn.
+    /// The frame in which a content is. The last few are kept, since neighbours are asked for in turn.
     fn frame(&self, content: &ContentRef) -> Result<(PackId, Arc<Frame>), PackError> {
         let (index, id) = self.find(&content.name()).ok_or_else(|| PackError::NotFound {
             content: content.digest,
             location: self.backend.location().to_owned(),
         })?;
         let pack = *index.pack();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of_pack, of_id, frame)) = last.as_ref()
-            && (*of_pack, *of_id) == (pack, id)
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = recent.iter().find(|(of, frame, _)| (*of, *frame) == (pack, id));
+        if let Some((_, _, frame)) = kept
             && !index.is_sealed()
         {
             return Ok((pack, Arc::clone(frame)));
         }
         let stored = self.read(&pack, index.range(id))?;
         let frame = Arc::new(index.open(id, &stored, content)?);
-        *last = Some((pack, id, Arc::clone(&frame)));
+        recent.truncate(KEPT_FRAMES - 1);
+        recent.push_front((pack, id, Arc::clone(&frame)));
         Ok((pack, frame))
     }
 
@@ -280,7 +329,7 @@ impl PackStore {
         }
     }
 
-    pub(super) fn read(&self, pack: &PackId, range: Range<u64>) -> Result<Vec<u8>, PackError> {
+    pub(crate) fn read(&self, pack: &PackId, range: Range<u64>) -> Result<Vec<u8>, PackError> {
         let read = self.backend.read(pack, range).and_then(|bytes| match bytes {
             Some(bytes) => Ok(bytes),
             None => Err(std::io::ErrorKind::NotFound.into()),
@@ -316,6 +365,14 @@ impl PackWriter<'_> {
         })?;
         let content = lists.finish(|list| self.put_list(list))?;
         Ok(content.unwrap_or_else(|| self.layers.content(ObjectId(Sha256::digest(b"").into()), 0)))
+    }
+
+    /// Lets what follows begin a frame of its own, so that it can be fetched without what came before.
+    pub fn end_frame(&mut self) -> Result<(), PackError> {
+        match &mut self.pack {
+            Some(pack) => Ok(pack.end_frame()?),
+            None => Ok(()),
+        }
     }
 
     /// Ends the last pack. Gives all packs that were made, in the order in which they were.

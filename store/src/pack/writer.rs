@@ -61,6 +61,11 @@ impl PackFile {
         self.lists.push((content, list));
     }
 
+    /// Ends the frame of bytes that is being filled.
+    pub(super) fn end_frame(&mut self) -> io::Result<()> {
+        self.flush(false)
+    }
+
     /// Whether it is time for another pack.
     pub(super) fn is_full(&self) -> bool {
         // A content can bring some lists with it.

@@ -36,6 +36,18 @@ impl<R: Read> RecipeReader<BufReader<R>> {
     }
 }
 
+/// The records of a recipe, as their frame has them: what recipes that travel are made of.
+pub(crate) fn records_of<R: Read>(mut recipe: R) -> io::Result<impl Read + use<R>> {
+    let mut head = [0; MAGIC.len() + 64 + 8];
+    recipe.read_exact(&mut head)?;
+    if !head.starts_with(MAGIC) {
+        return Err(invalid("it is no recipe of version 2"));
+    }
+    let mut decoder = zstd::Decoder::new(recipe)?.single_frame();
+    decoder.window_log_max(MAX_WINDOW_LOG)?;
+    Ok(decoder)
+}
+
 impl<R: BufRead> RecipeReader<R> {
     /// What the whole tar must be.
     pub(crate) fn head(&self) -> RecipeHead {

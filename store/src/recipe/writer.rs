@@ -1,4 +1,4 @@
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 
 use dhow_image::ImageId;
 
@@ -66,6 +66,16 @@ impl<W: Write + Seek> RecipeWriter<W> {
         self.framing.clear();
         Ok(())
     }
+}
+
+/// Makes a recipe of the records that [`records_of`](super::records_of) gives.
+pub(crate) fn recipe_of(mut records: impl Read, head: &RecipeHead, mut out: impl Write) -> io::Result<()> {
+    out.write_all(MAGIC)?;
+    write_head(&mut out, head)?;
+    let mut encoder = zstd::Encoder::new(out, 1)?;
+    encoder.include_checksum(true)?;
+    io::copy(&mut records, &mut encoder)?;
+    encoder.finish()?.flush()
 }
 
 fn write_head(out: &mut impl Write, head: &RecipeHead) -> io::Result<()> {

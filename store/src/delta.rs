@@ -1,0 +1,37 @@
+//! Delta: an image that comes as what it has and one has not.
+//!
+//! ```text
+//!   publisher:  archive ──pack_image──► contents and recipe in packs ──► DeltaHead ──signed──► X.aci.recipe
+//!
+//!   client:     DeltaHead ──► Delta ──step──► Need: ranges of packs ──fetched by others──► SparsePacks
+//!                              ▲  │                                                            │
+//!                              └──┘ until Ready ──► Rebuild, a reader ◄── objects, chunks ─────┘
+//!                                                       │
+//!                                                 Store::stage, which takes the image ID of every byte
+//! ```
+//!
+//! A [`DeltaHead`] is what travels signed: the image ID, and the recipe as a content in packs. [`Delta`] finds out what is
+//! missing: first a file that the store has, by its SHA-256; then chunks of the file at the same path in an image that
+//! the store has; then ranges of packs. It fetches nothing itself. [`Rebuild`] gives the image's tar.
+//!
+//! Nothing that comes is believed but by the image ID of the whole, which the signature covers. What comes is bounded
+//! by what the head says, which is signed too, and memory by neither: one index of a pack, a few frames, one chunk, and
+//! a table of the chunks of one file. `docs/src/formats/delta.md` tells every byte of the head.
+
+mod chunks;
+mod error;
+mod gather;
+mod head;
+mod pack_image;
+mod rebuild;
+mod sparse;
+mod survey;
+#[cfg(test)]
+mod tests;
+
+pub use error::DeltaError;
+pub use gather::{Delta, Need, Source, Step};
+pub use head::{DeltaHead, DeltaPack, MAX_HEAD};
+pub use pack_image::{PackOptions, PackedImage, pack_image};
+pub use rebuild::{Rebuild, Reused};
+pub use sparse::SparsePacks;

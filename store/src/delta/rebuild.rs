@@ -1,0 +1,173 @@
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, BufReader, Read},
+    os::unix::fs::FileExt,
+    sync::Arc,
+};
+
+use tempfile::TempDir;
+
+use super::{DeltaError, chunks::Chunks};
+use crate::{
+    object::ObjectId,
+    pack::{ContentRef, PackError, PackStore, Piece},
+    recipe::{RecipeReader, Record},
+    store::Store,
+};
+
+/// Lists of lists go no deeper.
+const DEEPEST: u8 = 8;
+
+/// Where the bytes of an image come from. All are bytes of its tar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reused {
+    /// From files that the store had.
+    pub files: u64,
+    /// From chunks of other files that the store had.
+    pub chunks: u64,
+    /// From what came in packs.
+    pub packs: u64,
+}
+
+/// The tar of an image, as it is put together. It is read once, to its end.
+///
+/// It is believed by nobody until the image ID of all of it was taken.
+pub struct Rebuild {
+    pub(super) store: Arc<Store>,
+    pub(super) recipe: RecipeReader<BufReader<File>>,
+    pub(super) packs: Arc<PackStore>,
+    /// Objects that are not in the store, with the object of which they may share chunks.
+    pub(super) bases: HashMap<ObjectId, ObjectId>,
+    pub(super) current: Current,
+    /// Keeps what came until it is done with.
+    pub(super) _scratch: Arc<TempDir>,
+}
+
+/// What is given out now.
+pub(super) enum Current {
+    Bytes(io::Cursor<Vec<u8>>),
+    Object(io::Take<File>),
+    Content(Box<ContentReader>),
+}
+
+impl Rebuild {
+    /// Goes on to the next record. Whether there is one.
+    fn advance(&mut self) -> io::Result<bool> {
+        self.current = match self.recipe.next()? {
+            None => return Ok(false),
+            Some(Record::Framing(bytes)) => Current::Bytes(io::Cursor::new(bytes)),
+            Some(Record::Object(id, size)) => match self.store.held_object(&id, size) {
+                Some(file) => Current::Object(file.take(size)),
+                None => {
+                    let base = self
+                        .bases
+                        .get(&id)
+                        .map(|base| self.store.open_object(base))
+                        .transpose()?;
+                    let chunks = base.map(Chunks::of).transpose()?;
+                    let content = ContentRef::plain(id, size);
+                    Current::Content(Box::new(ContentReader::new(self.packs.clone(), chunks, content)))
+                }
+            },
+        };
+        Ok(true)
+    }
+}
+
+impl Read for Rebuild {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = match &mut self.current {
+                Current::Bytes(bytes) => bytes.read(buffer)?,
+                Current::Object(file) => match file.read(buffer)? {
+                    0 if file.limit() > 0 && !buffer.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    read => read,
+                },
+                Current::Content(content) => content.read(buffer)?,
+            };
+            if read > 0 || buffer.is_empty() || !self.advance()? {
+                return Ok(read);
+            }
+        }
+    }
+}
+
+/// A content, as it is put together of chunks that are here and of what came in packs.
+pub(super) struct ContentReader {
+    packs: Arc<PackStore>,
+    chunks: Option<Chunks>,
+    /// What is still to come, the next last, and how deep it is.
+    left: Vec<(ContentRef, u8)>,
+    current: ContentPart,
+}
+
+enum ContentPart {
+    Bytes(io::Cursor<Vec<u8>>),
+    Local { file: File, at: u64, left: u64 },
+}
+
+impl ContentReader {
+    pub(super) fn new(packs: Arc<PackStore>, chunks: Option<Chunks>, content: ContentRef) -> Self {
+        Self {
+            packs,
+            chunks,
+            left: vec![(content, 0)],
+            current: ContentPart::Bytes(io::Cursor::default()),
+        }
+    }
+
+    /// Goes on to the next part. Whether there is one.
+    fn advance(&mut self) -> io::Result<bool> {
+        while let Some((content, depth)) = self.left.pop() {
+            if let Some(chunks) = &self.chunks
+                && let Some(at) = chunks.find(&content)
+            {
+                let (file, left) = (chunks.file()?, content.length);
+                self.current = ContentPart::Local { file, at, left };
+                return Ok(true);
+            }
+            match self.packs.piece(&content).map_err(other)? {
+                Piece::Bytes(bytes) => {
+                    self.current = ContentPart::Bytes(io::Cursor::new(bytes));
+                    return Ok(true);
+                }
+                Piece::Parts(_) if depth == DEEPEST => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "lists of chunks are too deep",
+                    ));
+                }
+                Piece::Parts(parts) => self.left.extend(parts.into_iter().rev().map(|part| (part, depth + 1))),
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Read for ContentReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = match &mut self.current {
+                ContentPart::Bytes(bytes) => bytes.read(buffer)?,
+                ContentPart::Local { file, at, left } => {
+                    let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
+                    let read = file.read_at(&mut buffer[..wanted], *at)?;
+                    if read == 0 && wanted > 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    *at += read as u64;
+                    *left -= read as u64;
+                    read
+                }
+            };
+            if read > 0 || buffer.is_empty() || !self.advance()? {
+                return Ok(read);
+            }
+        }
+    }
+}
+
+pub(super) fn other(error: PackError) -> io::Error {
+    io::Error::other(DeltaError::from(error))
+}
