@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use dhow_fetchers::{
-    DownloadOptions, FetchContext, Fetched, NoProgress, PullPolicy, RateLimit, RegistryLogins, Verified,
+    DeltaUse, DownloadOptions, FetchContext, Fetched, NoProgress, PullPolicy, RateLimit, RegistryLogins, Verified,
 };
 use dhow_image::{ImageId, Reference};
 use futures::{StreamExt, stream};
@@ -34,6 +34,7 @@ const JOBS: usize = 3;
 Examples:
   dhow fetch example.com/app:1.0.0
   dhow fetch --limit-rate 2M example.com/app example.com/db,os=linux,arch=aarch64
+  dhow fetch --delta never example.com/app
   dhow fetch ./app.aci
   dhow fetch s3://bucket/app.aci
   dhow fetch --prefer-torrent --seed-time 1h example.com/app
@@ -49,6 +50,9 @@ pub(crate) struct FetchArguments {
     /// How many bytes a second may come in all, as curl has it: 500k, 2M
     #[arg(long, value_name = "RATE")]
     limit_rate: Option<RateLimit>,
+    /// Whether what changed since another version is fetched in place of the archive, where the site has recipes
+    #[arg(long, value_enum, default_value_t)]
+    delta: Delta,
     /// How many images are fetched side by side [default: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
@@ -71,6 +75,18 @@ pub(crate) struct FetchArguments {
     seeding: SeedArguments,
     #[command(flatten)]
     swarm: SwarmArguments,
+}
+
+/// Whether an image is fetched by difference.
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub(crate) enum Delta {
+    /// Where that is less to fetch.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
+    /// Always; what has no recipe is not fetched.
+    Always,
 }
 
 /// When the network is asked for an image that is given by its name or URL.
@@ -97,6 +113,11 @@ pub(crate) fn fetch(context: &Context, options: FetchArguments) -> Result<()> {
     fetch_context.swarms = options
         .swarm
         .swarms(context, options.prefer_torrent, options.keep_archive)?;
+    fetch_context.downloads.delta = match options.delta {
+        Delta::Auto => DeltaUse::Auto,
+        Delta::Never => DeltaUse::Never,
+        Delta::Always => DeltaUse::Always,
+    };
     if options.limit_rate.is_some() {
         fetch_context.downloads.limit = options.limit_rate;
     }

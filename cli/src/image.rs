@@ -229,6 +229,14 @@ fn show(store: &Store, options: &ShowArguments) -> Result<()> {
             encryption.cipher, encryption.opened_by
         ));
     }
+    if let Some(rebuilt) = &provenance.rebuilt {
+        print(format_args!(
+            "rebuilt   by a signed recipe, the archive never came: {} of files and {} of chunks were here, {} fetched",
+            size(rebuilt.from_files),
+            size(rebuilt.from_chunks),
+            size(rebuilt.fetched),
+        ));
+    }
     match &provenance.verified {
         Verified::By(verification) => print(format_args!("verified  {verification}")),
         Verified::No(_) => print("verified  no: taken in with --insecure-options=image"),

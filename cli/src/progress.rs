@@ -202,7 +202,7 @@ impl Progress for Task {
         match self.kind {
             Kind::Quiet => {}
             Kind::Bars | Kind::Lines => self.bars.suspend(|| match note {
-                Note::Waiting { .. } => line(note),
+                Note::Waiting { .. } | Note::Rebuilt { .. } => line(note),
                 _ => line(format_args!("warning: {note}")),
             }),
             Kind::Json => self.json("note", json!({"text": note.to_string()})),

@@ -7,7 +7,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use dhow_site::{BaseUrl, OnConflict, Publication, Published, PublishedTorrent, Site, TorrentOptions};
+use dhow_site::{
+    BaseUrl, DeltaOptions, OnConflict, Publication, Published, PublishedDelta, PublishedTorrent, Site, TorrentOptions,
+};
 use dhow_trust::Certificate;
 use url::Url;
 
@@ -25,7 +27,8 @@ use crate::{
 #[command(after_help = "\
 Examples:
   dhow publish app.aci --site ./site --url https://example.com --key carly@example.com
-  dhow publish app.aci --site ./site --url https://example.com --torrent --tracker udp://tracker.example:6969/announce")]
+  dhow publish app.aci --site ./site --url https://example.com --torrent --tracker udp://tracker.example:6969/announce
+  dhow publish app.aci --site ./site --url https://example.com --delta")]
 pub(crate) struct PublishArguments {
     /// The archives
     #[arg(value_name = "FILE.aci", required = true)]
@@ -54,10 +57,17 @@ pub(crate) struct PublishArguments {
     /// Lets the torrent's peers find each other by the trackers alone
     #[arg(long, requires = "trackers")]
     private: bool,
+    /// Puts what is new of each image into a pack too, with a signed recipe beside the archive: clients that have
+    /// another version then fetch what changed, others what is smaller
+    #[arg(long)]
+    delta: bool,
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
+
+/// The level at which packs are compressed: what is published once and fetched often.
+const PACK_LEVEL: i32 = 12;
 
 pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()> {
     let site = Site::open_directory(&options.site, BaseUrl::new(options.url.clone())?)?;
@@ -82,8 +92,12 @@ pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()
             .torrent
             .then(|| publish_torrent(context, &site, &published, archive, &options));
         let torrent = torrent.transpose()?;
+        let delta = options
+            .delta
+            .then(|| publish_delta(context, &site, &published, archive, &options));
+        let delta = delta.transpose()?;
         match options.format {
-            Format::Text => tell(context, &published, torrent.as_ref()),
+            Format::Text => tell(context, &published, torrent.as_ref(), delta.as_ref()),
             Format::Json => print(serde_json::json!({
                 "name": published.name,
                 "labels": published.labels,
@@ -93,7 +107,10 @@ pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()
                 "isLatest": published.is_latest,
                 "torrent": torrent.as_ref().map(|torrent| &torrent.url),
                 "infoHash": torrent.as_ref().map(|torrent| &torrent.info_hash),
-                "written": written(&published, torrent.as_ref()),
+                "recipe": delta.as_ref().map(|delta| &delta.url),
+                "packs": delta.as_ref().map(|delta| delta.packs),
+                "newPackBytes": delta.as_ref().map(|delta| delta.new_bytes),
+                "written": written(&published, torrent.as_ref(), delta.as_ref()),
             })),
         }
     }
@@ -116,11 +133,36 @@ fn publish_torrent(
         .with_context(|| format!("Could not publish a torrent of `{}`", archive.display()))
 }
 
-fn written<'a>(published: &'a Published, torrent: Option<&'a PublishedTorrent>) -> Vec<&'a str> {
+fn publish_delta(
+    context: &Context,
+    site: &Site,
+    published: &Published,
+    archive: &Path,
+    options: &PublishArguments,
+) -> Result<PublishedDelta> {
+    let key = find_key(context, options.key.as_deref())?;
+    let scratch = tempfile::tempdir().context("Could not make a directory for temporary files")?;
+    let delta = DeltaOptions {
+        key: &key,
+        level: PACK_LEVEL,
+        limits: context.limits(),
+        scratch: scratch.path(),
+    };
+    context
+        .block_on(site.publish_delta(published, archive, &delta))?
+        .with_context(|| format!("Could not publish a recipe of `{}`", archive.display()))
+}
+
+fn written<'a>(
+    published: &'a Published,
+    torrent: Option<&'a PublishedTorrent>,
+    delta: Option<&'a PublishedDelta>,
+) -> Vec<&'a str> {
     let of_torrent = torrent.iter().flat_map(|torrent| &torrent.written);
+    let of_delta = delta.iter().flat_map(|delta| &delta.written);
     let mut files: Vec<_> = published.written.iter().map(String::as_str).collect();
-    for file in of_torrent {
-        // Records and pages are written again for a torrent.
+    for file in of_torrent.chain(of_delta) {
+        // Records and pages are written again for a torrent and a recipe.
         if !files.contains(&file.as_str()) {
             files.push(file);
         }
@@ -128,9 +170,9 @@ fn written<'a>(published: &'a Published, torrent: Option<&'a PublishedTorrent>) 
     files
 }
 
-fn tell(context: &Context, published: &Published, torrent: Option<&PublishedTorrent>) {
+fn tell(context: &Context, published: &Published, torrent: Option<&PublishedTorrent>, delta: Option<&PublishedDelta>) {
     let Published { name, labels, .. } = published;
-    match written(published, torrent).len() {
+    match written(published, torrent, delta).len() {
         0 => context.say(format_args!("`{name}` with {labels} was published already")),
         count => context.say(format_args!("Published `{name}` with {labels}: {count} files written")),
     }
@@ -142,6 +184,9 @@ fn tell(context: &Context, published: &Published, torrent: Option<&PublishedTorr
     print(format_args!("{}\n{}", published.archive_url, published.page_url));
     if let Some(torrent) = torrent {
         print(&torrent.url);
+    }
+    if let Some(delta) = delta {
+        print(&delta.url);
     }
 }
 

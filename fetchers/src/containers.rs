@@ -120,6 +120,7 @@ fn commit(staged: StagedImage<'_>, image: &FoundImage, pulled: &Pulled) -> Resul
             sha512: hex::encode(staged.id().as_bytes()),
             size: staged.tar_size(),
         },
+        rebuilt: None,
         converted_from: Some(ConvertedFrom {
             index: pulled.digest.clone(),
             manifest: image.manifest_digest().map(ToString::to_string),

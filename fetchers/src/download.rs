@@ -9,9 +9,11 @@ mod partial;
 
 use std::time::Duration;
 
+pub(crate) use self::pace::Pace;
 pub use self::{claim::Downloads, partial::Partial};
 use crate::{
     error::Error,
+    fetch::DeltaUse,
     progress::{Note, Phase, Progress},
     rate_limit::RateLimit,
     retry::RetryPolicy,
@@ -34,6 +36,8 @@ pub struct DownloadOptions {
     pub slow_after: Duration,
     /// A larger thing is not fetched, in bytes.
     pub largest: u64,
+    /// When images are fetched by difference.
+    pub delta: DeltaUse,
 }
 
 impl Default for DownloadOptions {
@@ -45,6 +49,7 @@ impl Default for DownloadOptions {
             least_rate: 1024,
             slow_after: Duration::from_secs(15),
             largest: 64 << 30,
+            delta: DeltaUse::default(),
         }
     }
 }

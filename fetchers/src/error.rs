@@ -4,7 +4,7 @@ use std::{io, net::IpAddr, path::PathBuf, time::Duration};
 
 use dhow_discovery::{BucketError, Mismatch};
 use dhow_image::{ArchiveError, ConvertError, Name};
-use dhow_store::StoreError;
+use dhow_store::{StoreError, delta::DeltaError};
 use thiserror::Error;
 use url::Url;
 
@@ -194,6 +194,26 @@ pub enum Error {
     NeverSigned {
         /// The image.
         image: String,
+    },
+    /// An image was to be fetched by difference, and cannot be.
+    #[error("`{archive}` has no recipe beside it, so it cannot be fetched by difference")]
+    NoRecipe {
+        /// The archive.
+        archive: String,
+    },
+    /// A server does not give parts of a file, or gives another file.
+    #[error("`{url}` is not given in parts, or is not the file that the recipe means")]
+    NoRanges {
+        /// The URL.
+        url: String,
+    },
+    /// An image could not be rebuilt.
+    #[error("could not rebuild an image by `{recipe}`")]
+    Delta {
+        /// The recipe.
+        recipe: String,
+        /// Why not.
+        source: Box<DeltaError>,
     },
     /// A registry wants a login, and does not get one that it takes.
     #[error("`{registry}` gives nothing: {problem}")]
@@ -441,7 +461,7 @@ impl Error {
             | Self::PlainHttp { .. }
             | Self::BucketUrl { .. }
             | Self::Magnet { .. } => ErrorKind::Usage,
-            Self::NotFound { .. } | Self::NotInStore { .. } => ErrorKind::NotFound,
+            Self::NotFound { .. } | Self::NotInStore { .. } | Self::NoRecipe { .. } => ErrorKind::NotFound,
             Self::Discovery(error) if error.is_not_found() => ErrorKind::NotFound,
             Self::Discovery(_)
             | Self::Request { .. }
@@ -455,6 +475,7 @@ impl Error {
             | Self::Encoded { .. }
             | Self::TooLarge { .. }
             | Self::Range { .. }
+            | Self::NoRanges { .. }
             | Self::Bucket { .. }
             | Self::RegistryLogin { .. }
             | Self::Truncated { .. }
@@ -477,6 +498,10 @@ impl Error {
             Self::Convert { source, .. } if source.is_not_found() => ErrorKind::NotFound,
             Self::Convert { source, .. } if source.is_corrupt() => ErrorKind::Corrupt,
             Self::Convert { .. } => ErrorKind::Local,
+            Self::Delta { source, .. } => match **source {
+                DeltaError::Store(_) | DeltaError::Temporary(_) => ErrorKind::Local,
+                _ => ErrorKind::Corrupt,
+            },
             Self::WrongBlob { .. }
             | Self::DependencyCycle { .. }
             | Self::DependencyDepth { .. }

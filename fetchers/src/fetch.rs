@@ -2,6 +2,7 @@
 
 mod archive;
 mod bucket;
+mod delta;
 mod endpoints;
 mod got;
 mod registry;
@@ -21,6 +22,7 @@ use reqwest::header::HeaderMap;
 use tokio::{io::AsyncReadExt, task::spawn_blocking};
 use url::Url;
 
+pub use self::delta::DeltaUse;
 use self::{archive::Wanted, endpoints::Gravest, got::Got};
 use crate::{
     bittorrent::Swarms,

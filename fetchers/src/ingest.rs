@@ -216,18 +216,24 @@ impl Believed {
             source: fetchling.place,
             discovered_by: fetchling.discovered_by,
             archive,
+            rebuilt: None,
             converted_from: None,
             encryption: opened.map(|opened| opened.how),
             verified,
             fetched_at: Utc::now(),
         };
-        let json = serde_json::to_value(&provenance).expect("provenance is plain text and numbers");
-        let standing = match provenance.verified {
-            Verified::By(_) => Standing::Verified,
-            Verified::No(_) => Standing::Unverified,
-        };
-        Ok((staged.commit(&json, standing)?, provenance))
+        Ok((commit(staged, &provenance)?, provenance))
     }
+}
+
+/// Makes an image visible, with why it is believed.
+pub(crate) fn commit(staged: StagedImage<'_>, provenance: &Provenance) -> Result<ImageId, Error> {
+    let json = serde_json::to_value(provenance).expect("provenance is plain text and numbers");
+    let standing = match provenance.verified {
+        Verified::By(_) => Standing::Verified,
+        Verified::No(_) => Standing::Unverified,
+    };
+    Ok(staged.commit(&json, standing)?)
 }
 
 fn manifest(file: &Path, place: &str) -> Result<ImageManifest, Error> {

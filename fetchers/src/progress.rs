@@ -44,6 +44,26 @@ pub enum Note<'a> {
         /// After so long.
         wait: Duration,
     },
+    /// An image cannot be fetched by difference: its archive is fetched.
+    NoDelta {
+        /// The archive.
+        place: &'a str,
+        /// What went wrong.
+        error: &'a Error,
+    },
+    /// An image was fetched by difference. All are bytes, but for the requests.
+    Rebuilt {
+        /// The recipe.
+        place: &'a str,
+        /// What was here already, of the tar.
+        held: u64,
+        /// What was fetched.
+        fetched: u64,
+        /// With how many requests.
+        requests: usize,
+        /// What the archive has.
+        archive: u64,
+    },
     /// One of several places did not give what was asked for. If there is another, it is tried.
     Failed {
         /// The place.
@@ -64,6 +84,10 @@ pub enum Phase {
     Converting,
     /// Fetching its signature. The subject is a URL.
     Signature,
+    /// Fetching its recipe. The subject is a URL.
+    Recipe,
+    /// Fetching the parts of packs that are missing. The subject is a URL.
+    Packs,
     /// Fetching its archive. The subject is a URL or a file.
     Archive,
     /// Verifying the archive. The subject is a URL or a file.
@@ -82,6 +106,8 @@ impl Phase {
             Self::Manifest => "manifest",
             Self::Converting => "converting",
             Self::Signature => "signature",
+            Self::Recipe => "recipe",
+            Self::Packs => "packs",
             Self::Archive => "archive",
             Self::Verifying => "verifying",
             Self::Decrypting => "decrypting",
@@ -125,7 +151,23 @@ impl fmt::Display for Note<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error = match self {
             Self::Waiting { place } => return write!(f, "waiting for another process that fetches `{place}`"),
-            Self::Retrying { error, .. } | Self::Failed { error, .. } => error,
+            Self::Rebuilt {
+                held,
+                fetched,
+                requests,
+                archive,
+                ..
+            } => {
+                return write!(
+                    f,
+                    "{} were here, {} fetched in {requests} {}; the archive has {}",
+                    megabytes(*held),
+                    megabytes(*fetched),
+                    if *requests == 1 { "part" } else { "parts" },
+                    megabytes(*archive),
+                );
+            }
+            Self::Retrying { error, .. } | Self::Failed { error, .. } | Self::NoDelta { error, .. } => error,
         };
         let causes = std::iter::successors(Some(*error as &dyn std::error::Error), |error| error.source());
         for (index, cause) in causes.enumerate() {
@@ -133,9 +175,14 @@ impl fmt::Display for Note<'_> {
         }
         match self {
             Self::Retrying { wait, .. } => write!(f, "; trying again in {:.1} s", wait.as_secs_f64()),
+            Self::NoDelta { place, .. } => write!(f, "; fetching `{place}` whole"),
             _ => Ok(()),
         }
     }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.2} MB", bytes as f64 / 1e6)
 }
 
 impl fmt::Display for Phase {
@@ -145,6 +192,8 @@ impl fmt::Display for Phase {
             Self::Manifest => "fetching the manifest",
             Self::Converting => "converting",
             Self::Signature => "fetching the signature",
+            Self::Recipe => "fetching the recipe",
+            Self::Packs => "fetching what changed",
             Self::Archive => "fetching",
             Self::Verifying => "verifying",
             Self::Decrypting => "decrypting",

@@ -17,6 +17,9 @@ pub struct Provenance {
     pub discovered_by: Option<String>,
     /// The archive as it travelled, or as it was made here of what did.
     pub archive: ArchiveRecord,
+    /// How the image was rebuilt, if the archive never came. Then `archive` is what the signed recipe says of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuilt: Option<Rebuilt>,
     /// What it was made of, if it was an image of OCI's or Docker's. Nothing but its digests vouches for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converted_from: Option<ConvertedFrom>,
@@ -48,6 +51,24 @@ pub struct ArchiveRecord {
     pub sha512: String,
     /// Its size in bytes.
     pub size: u64,
+}
+
+/// What an image was rebuilt from. The signature that was verified is the recipe's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rebuilt {
+    /// The recipe as it travelled.
+    pub recipe: ArchiveRecord,
+    /// How many bytes of the tar are from files that the store had.
+    pub from_files: u64,
+    /// How many are from chunks of other files that the store had.
+    pub from_chunks: u64,
+    /// How many came in packs.
+    pub from_packs: u64,
+    /// How many bytes of packs were fetched for these.
+    pub fetched: u64,
+    /// With how many requests.
+    pub requests: u64,
 }
 
 /// Why an image was believed. In JSON, what the verification says, or `"insecure"`.
@@ -83,6 +104,7 @@ mod tests {
                 sha512: "ab".to_owned(),
                 size: 1,
             },
+            rebuilt: None,
             converted_from: None,
             encryption: None,
             verified: Verified::No(Insecurity::Insecure),

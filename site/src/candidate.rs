@@ -73,6 +73,7 @@ impl Candidate {
                 sha256: hex::encode(Sha256::digest(signature)),
             },
             torrent: None,
+            recipe: None,
             signers: Record::signers_of(&verification),
             published: Utc::now(),
         };
@@ -86,14 +87,14 @@ impl Candidate {
 }
 
 /// Counts and digests what is read through it.
-struct Digesting<R> {
+pub(crate) struct Digesting<R> {
     inner: R,
     hasher: Sha256,
     size: u64,
 }
 
 impl<R: Read> Digesting<R> {
-    fn new(inner: R) -> Self {
+    pub(crate) fn new(inner: R) -> Self {
         Self {
             inner,
             hasher: Sha256::new(),
@@ -101,8 +102,13 @@ impl<R: Read> Digesting<R> {
         }
     }
 
+    /// What is read from.
+    pub(crate) fn get_ref(&self) -> &R {
+        &self.inner
+    }
+
     /// Reads what is left, and says what it all was.
-    fn finish(mut self) -> io::Result<FileFacts> {
+    pub(crate) fn finish(mut self) -> io::Result<FileFacts> {
         io::copy(&mut self, &mut io::sink())?;
         Ok(FileFacts {
             size: self.size,

@@ -189,4 +189,28 @@ pub enum Error {
         #[source]
         source: Box<dhow_trust::Error>,
     },
+    /// The archive could not be put into packs.
+    #[error("could not put `{}` into packs", path.display())]
+    Pack {
+        /// The archive.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Box<dhow_store::delta::DeltaError>,
+    },
+    /// The recipe of an archive could not be signed.
+    #[error("could not sign the recipe of `{}`", path.display())]
+    SignRecipe {
+        /// The archive.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Box<dhow_trust::Error>,
+    },
+    /// A name has more parts than a recipe can lead past.
+    #[error("`{name}` has too many parts for a recipe")]
+    TooDeep {
+        /// The name.
+        name: Name,
+    },
 }

@@ -82,6 +82,7 @@ mod tests {
                     archive: facts.clone(),
                     signature: facts,
                     torrent: None,
+                    recipe: None,
                     signers: Vec::new(),
                     published: DateTime::UNIX_EPOCH + TimeDelta::days(day),
                     annotations: Vec::new(),

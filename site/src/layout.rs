@@ -12,6 +12,8 @@
 //! ACI/<name>/<stem>.aci.asc           its signature
 //! ACI/<name>/<stem>.aci.json          its record: name, labels, image ID, sizes, digests, signers
 //! ACI/<name>/<stem>.aci.torrent       the torrent that brings it, where the publisher wants one
+//! ACI/<name>/<stem>.aci.recipe[.asc]  the recipe by which it is fetched by difference, and its signature
+//! PACKS/ab/cdef….pack                 what recipes are made of
 //! ACI/<name>/latest[-OS[-ARCH]].aci…  copies of the files of the highest version, for references without a version
 //! .nojekyll                           keeps GitHub Pages from hiding `~bob` and `_x`
 //! ```
@@ -65,6 +67,8 @@ pub(crate) struct ArchivePaths {
     pub(crate) archive: Path,
     pub(crate) signature: Path,
     pub(crate) torrent: Path,
+    pub(crate) recipe: Path,
+    pub(crate) recipe_signature: Path,
     pub(crate) record: Path,
 }
 
@@ -168,6 +172,8 @@ impl Layout {
         ArchivePaths {
             signature: path(&format!("{archive}.asc")),
             torrent: path(&format!("{archive}.torrent")),
+            recipe: path(&format!("{archive}.recipe")),
+            recipe_signature: path(&format!("{archive}.recipe.asc")),
             record: path(&format!("{archive}.json")),
             archive: path(&archive),
         }

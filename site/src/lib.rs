@@ -15,6 +15,7 @@
 
 mod base_url;
 mod candidate;
+mod delta;
 mod error;
 mod files;
 mod keys;
@@ -29,6 +30,7 @@ mod site;
 mod torrent;
 
 pub use base_url::BaseUrl;
+pub use delta::{DeltaOptions, PublishedDelta};
 pub use error::Error;
 pub use files::{Files, content_type};
 pub use layout::Layout;

@@ -144,6 +144,7 @@ impl Site {
         if there.archive == record.archive {
             record.published = there.published;
             record.torrent.clone_from(&there.torrent);
+            record.recipe.clone_from(&there.recipe);
         } else if on_conflict == OnConflict::Refuse {
             return Err(Error::Conflict {
                 name: record.name.clone(),
@@ -209,6 +210,9 @@ impl Site {
                 // It brings what was there before.
                 self.files.remove(&paths.torrent).await?;
             }
+            if there.is_some_and(|there| there.recipe.is_some()) {
+                self.remove_recipe(paths).await?;
+            }
         }
         if self.files.write(&paths.signature, candidate.signature.clone()).await? {
             written.push(paths.signature.to_string());
@@ -250,6 +254,7 @@ impl Site {
             written.push(to.signature.to_string());
         }
         self.copy_torrent(there.as_ref(), highest, &from, &to, written).await?;
+        self.copy_recipe(there.as_ref(), highest, &from, &to, written).await?;
         if self.files.write(&to.record, highest.to_json()).await? {
             written.push(to.record.to_string());
         }

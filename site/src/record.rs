@@ -28,6 +28,9 @@ pub struct Record {
     /// The torrent that brings the archive, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub torrent: Option<TorrentFacts>,
+    /// The recipe by which the image is fetched by difference, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<FileFacts>,
     /// Whose signatures it has.
     pub signers: Vec<RecordSigner>,
     /// When this archive was published first.
@@ -163,6 +166,7 @@ mod tests {
             archive: facts.clone(),
             signature: facts,
             torrent: None,
+            recipe: None,
             signers: Vec::new(),
             published: DateTime::UNIX_EPOCH,
             annotations: Vec::new(),

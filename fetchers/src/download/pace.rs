@@ -7,7 +7,7 @@ use futures::StreamExt;
 use crate::{error::Error, transport::Body};
 
 /// Measures how fast bytes come while they are waited for. What we do with them, or a limit of our own, takes no time.
-pub(super) struct Pace {
+pub(crate) struct Pace {
     least_rate: u64,
     over: Duration,
     waited: Duration,
@@ -15,7 +15,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(least_rate: u64, over: Duration) -> Self {
+    pub(crate) fn new(least_rate: u64, over: Duration) -> Self {
         Self {
             least_rate,
             over,
@@ -25,7 +25,7 @@ impl Pace {
     }
 
     /// The body's next bytes, unless they and those before came too slowly.
-    pub(super) async fn next(
+    pub(crate) async fn next(
         &mut self,
         body: &mut Body,
         place: impl Fn() -> String,

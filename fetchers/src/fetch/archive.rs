@@ -19,7 +19,7 @@ use crate::{
 
 /// How long somebody waits for another process while others may wait for it: images that depend on each other in a
 /// circle would otherwise keep two processes waiting for each other for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What an archive must be, and how it was found.
 pub(super) struct Wanted {

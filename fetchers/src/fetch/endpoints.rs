@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dhow_discovery::{Endpoint, Request, Scheme};
 use dhow_image::{Name, Reference};
 
-use super::{Fetched, Fetcher, archive::Wanted};
+use super::{Fetched, Fetcher, archive::Wanted, delta::Place};
 use crate::{
     error::{Error, shown},
     origin::Origin,
@@ -79,6 +79,16 @@ impl Fetcher<'_> {
     ) -> Result<Fetched, Error> {
         if endpoint.scheme == Scheme::Bittorrent {
             return self.torrent(endpoint, all, origin, request, reference).await;
+        }
+        let place = Place {
+            endpoint,
+            origin,
+            request,
+            reference,
+            patience,
+        };
+        if let Some(fetched) = self.delta(&place).await? {
+            return Ok(fetched);
         }
         let bucket = self.bucket(&endpoint.archive)?;
         let signature = match &bucket {

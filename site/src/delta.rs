@@ -1,0 +1,278 @@
+//! What lets clients fetch an image by what they do not have of it.
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{self, Read},
+    path::{Path as FilePath, PathBuf},
+    sync::Arc,
+};
+
+use dhow_image::Limits;
+use dhow_store::{
+    delta::{DeltaHead, DeltaPack, PackOptions, PackedImage, pack_image},
+    pack::{Backend, Layers},
+};
+use dhow_trust::{SigningKey, verify_with_certificates};
+use sha2::{Digest, Sha256, Sha512};
+use tokio::runtime::Handle;
+
+use crate::{Error, FileFacts, Published, Record, Site, SitePacks, candidate::Digesting, keys, layout::ArchivePaths};
+
+/// An image's contents are looked for in so many packs of other versions. What is in older ones is written again, so
+/// that no client has to look into more.
+const KNOWN_PACKS: usize = 16;
+
+/// How an image is made fit for being fetched by difference.
+#[derive(Debug)]
+pub struct DeltaOptions<'a> {
+    /// Who signs the recipe.
+    pub key: &'a SigningKey,
+    /// The level at which packs are compressed: 9 is a good one for what is published once and fetched often.
+    pub level: i32,
+    /// How large the image may be.
+    pub limits: Limits,
+    /// A directory for temporary files: the new pack is written there first.
+    pub scratch: &'a FilePath,
+}
+
+/// A recipe that was put beside its archive.
+#[derive(Clone, Debug)]
+pub struct PublishedDelta {
+    /// Where it is on the web.
+    pub url: String,
+    /// How many bytes the new packs have.
+    pub new_bytes: u64,
+    /// How many packs the image is in.
+    pub packs: usize,
+    /// The files that were written, in their order; none if all were there.
+    pub written: Vec<String>,
+}
+
+impl Site {
+    /// Puts what the site's packs do not have of an image into a new one, and a signed recipe beside the archive, which
+    /// was published just now from the file `archive`.
+    ///
+    /// Packs are there before the recipe that names them, and the recipe before the record and the pages. To do it
+    /// again changes nothing.
+    pub async fn publish_delta(
+        &self,
+        published: &Published,
+        archive: &FilePath,
+        options: &DeltaOptions<'_>,
+    ) -> Result<PublishedDelta, Error> {
+        let changed = || Error::ArchiveChanged {
+            path: archive.to_owned(),
+        };
+        let of_this = |record: &Record| record.labels == published.labels && record.id == published.id;
+        let versions = self.versions(&published.name).await?;
+        let mut record = versions
+            .iter()
+            .find(|record| of_this(record))
+            .ok_or_else(changed)?
+            .clone();
+        let paths = self.layout.archive(&record);
+        let url = self.layout.base().join(paths.recipe.as_ref());
+        if let Some(head) = self.published_recipe(&record, &paths).await? {
+            return Ok(PublishedDelta {
+                url,
+                new_bytes: 0,
+                packs: head.packs.len(),
+                written: Vec::new(),
+            });
+        }
+        let known = self.known_packs(&versions).await?;
+        let (packed, facts, sha512) = self.pack(archive, &known, options).await?;
+        if facts != record.archive || packed.id != record.id {
+            return Err(changed());
+        }
+        let mut written = Vec::new();
+        for pack in packed.packs.iter().filter(|pack| !known.contains(pack)) {
+            written.push(SitePacks::path(&pack.id).to_string());
+        }
+        let folders = paths.recipe.parts().count() - 1;
+        let head = DeltaHead {
+            id: packed.id,
+            tar_size: packed.tar_size,
+            archive_sha512: sha512,
+            archive_size: facts.size,
+            recipe: packed.recipe,
+            up: u8::try_from(folders)
+                .ok()
+                .filter(|up| *up <= 64)
+                .ok_or_else(|| Error::TooDeep {
+                    name: record.name.clone(),
+                })?,
+            packs: packed.packs,
+        };
+        let bytes = head.to_bytes();
+        let signature = options.key.sign(bytes.as_slice()).map_err(|source| Error::SignRecipe {
+            path: archive.to_owned(),
+            source: Box::new(source),
+        })?;
+        let keys = self.layout.keys(&record.name);
+        if keys::add(&self.files, &keys, &[options.key.certificate()]).await? {
+            written.push(keys.to_string());
+        }
+        record.recipe = Some(FileFacts {
+            size: bytes.len() as u64,
+            sha256: hex::encode(Sha256::digest(&bytes)),
+        });
+        for (path, content) in [(&paths.recipe_signature, signature), (&paths.recipe, bytes)] {
+            if self.files.write(path, content).await? {
+                written.push(path.to_string());
+            }
+        }
+        if self.files.write(&paths.record, record.to_json()).await? {
+            written.push(paths.record.to_string());
+        }
+        self.write_latest(&record, &paths, &mut written).await?;
+        self.write_pages(&record.name, &mut written).await?;
+        Ok(PublishedDelta {
+            url,
+            new_bytes: packed.statistics.stored,
+            packs: head.packs.len(),
+            written,
+        })
+    }
+
+    /// The recipe that a record tells of, if it is there with all that it needs, and signed.
+    async fn published_recipe(&self, record: &Record, paths: &ArchivePaths) -> Result<Option<DeltaHead>, Error> {
+        let (Some(facts), Some(bytes)) = (&record.recipe, self.files.read(&paths.recipe).await?) else {
+            return Ok(None);
+        };
+        let Some(signature) = self.files.read(&paths.recipe_signature).await? else {
+            return Ok(None);
+        };
+        let certificates = keys::read(&self.files, &self.layout.keys(&record.name)).await?;
+        let is_signed = verify_with_certificates(&certificates, &signature, bytes.as_ref()).is_ok();
+        let Some(head) = DeltaHead::parse(&bytes).ok().filter(|head| head.id == record.id) else {
+            return Ok(None);
+        };
+        if !is_signed || facts.sha256 != hex::encode(Sha256::digest(&bytes)) {
+            return Ok(None);
+        }
+        let there = self.packs_there(head.packs.clone()).await?.len();
+        Ok((there == head.packs.len()).then_some(head))
+    }
+
+    /// The packs that recipes of these versions name, the oldest first.
+    async fn known_packs(&self, versions: &[Record]) -> Result<Vec<DeltaPack>, Error> {
+        let mut versions: Vec<_> = versions.iter().filter(|record| record.recipe.is_some()).collect();
+        versions.sort_by_key(|record| std::cmp::Reverse(record.published));
+        let (mut known, mut names) = (Vec::new(), HashSet::new());
+        for record in versions {
+            if known.len() >= KNOWN_PACKS {
+                break;
+            }
+            let bytes = self.files.read(&self.layout.archive(record).recipe).await?;
+            // A recipe that is damaged helps nobody, and is made anew when its image is published again.
+            let head = bytes.and_then(|bytes| DeltaHead::parse(&bytes).ok());
+            let packs = head.into_iter().flat_map(|head| head.packs.into_iter().rev());
+            known.extend(packs.filter(|pack| names.insert(pack.id)));
+        }
+        known.truncate(KNOWN_PACKS);
+        known.reverse();
+        self.packs_there(known).await
+    }
+
+    async fn packs_there(&self, packs: Vec<DeltaPack>) -> Result<Vec<DeltaPack>, Error> {
+        let mut there = Vec::new();
+        for pack in packs {
+            if self.files.size(&SitePacks::path(&pack.id)).await? == Some(pack.size) {
+                there.push(pack);
+            }
+        }
+        Ok(there)
+    }
+
+    /// Puts an archive into packs, and tells what the archive was.
+    async fn pack(
+        &self,
+        archive: &FilePath,
+        known: &[DeltaPack],
+        options: &DeltaOptions<'_>,
+    ) -> Result<(PackedImage, FileFacts, [u8; 64]), Error> {
+        let backend: Arc<dyn Backend> = Arc::new(SitePacks::new(self.files.clone(), Handle::current()));
+        let (path, scratch) = (archive.to_owned(), options.scratch.to_owned());
+        let (known, level, limits) = (known.to_vec(), options.level, options.limits);
+        let pack = move || {
+            let options = PackOptions {
+                limits,
+                layers: Layers::plain().compressed(level),
+                scratch: &scratch,
+            };
+            pack_file(path, &backend, &known, &options)
+        };
+        tokio::task::spawn_blocking(pack).await.expect("packing does not panic")
+    }
+
+    /// Gives a `latest` the recipe of the version of which it is a copy. `there` is what it was a copy of.
+    pub(crate) async fn copy_recipe(
+        &self,
+        there: Option<&Record>,
+        highest: &Record,
+        from: &ArchivePaths,
+        to: &ArchivePaths,
+        written: &mut Vec<String>,
+    ) -> Result<(), Error> {
+        let there = there.and_then(|there| there.recipe.as_ref());
+        if highest.recipe.as_ref() == there {
+            return Ok(());
+        }
+        if highest.recipe.is_none() {
+            return self.remove_recipe(to).await;
+        }
+        for (from, to) in [
+            (&from.recipe_signature, &to.recipe_signature),
+            (&from.recipe, &to.recipe),
+        ] {
+            self.files.copy(from, to).await?;
+            written.push(to.to_string());
+        }
+        Ok(())
+    }
+
+    /// Another archive's recipe must not pass for this one's.
+    pub(crate) async fn remove_recipe(&self, paths: &ArchivePaths) -> Result<(), Error> {
+        self.files.remove(&paths.recipe).await?;
+        self.files.remove(&paths.recipe_signature).await
+    }
+}
+
+/// Blocks.
+fn pack_file(
+    path: PathBuf,
+    backend: &Arc<dyn Backend>,
+    known: &[DeltaPack],
+    options: &PackOptions<'_>,
+) -> Result<(PackedImage, FileFacts, [u8; 64]), Error> {
+    let in_file = |source| Error::ReadArchive {
+        path: path.clone(),
+        source,
+    };
+    let mut archive = Digesting::new(Sha512Reader {
+        inner: File::open(&path).map_err(in_file)?,
+        hasher: Sha512::new(),
+    });
+    let packed = pack_image(&mut archive, backend, known, options).map_err(|source| Error::Pack {
+        path: path.clone(),
+        source: Box::new(source),
+    })?;
+    io::copy(&mut archive, &mut io::sink()).map_err(in_file)?;
+    let sha512 = archive.get_ref().hasher.clone().finalize().into();
+    Ok((packed, archive.finish().map_err(in_file)?, sha512))
+}
+
+struct Sha512Reader {
+    inner: File,
+    hasher: Sha512,
+}
+
+impl Read for Sha512Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        Ok(read)
+    }
+}
