@@ -62,6 +62,14 @@ enum Route {
     },
 }
 
+/// Whether a request waits for its turn, where the host has as many of ours under way as it may.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Waited,
+    /// It is made at once or not at all, and half of the turns are left to others.
+    Spare,
+}
+
 /// One request, but for where it goes.
 struct Outgoing<'a> {
     method: Method,
@@ -165,13 +173,34 @@ impl HttpClient {
         lane: u8,
         login: Option<&Login>,
     ) -> Result<HttpResponse, Error> {
+        let followed = self.follow(url, origin, headers, lane, login, Turn::Waited).await?;
+        Ok(followed.expect("whoever waits has a turn in the end"))
+    }
+
+    /// Asks for `url` if its host is not busy. An answer that somebody holds back never keeps those requests from being
+    /// made for which it waits.
+    pub(crate) async fn get_ahead(&self, url: &Url, origin: &Origin) -> Result<Option<HttpResponse>, Error> {
+        self.follow(url, origin, HeaderMap::new(), 0, None, Turn::Spare).await
+    }
+
+    async fn follow(
+        &self,
+        url: &Url,
+        origin: &Origin,
+        headers: HeaderMap,
+        lane: u8,
+        login: Option<&Login>,
+        turn: Turn,
+    ) -> Result<Option<HttpResponse>, Error> {
         let mut hop = url.clone();
         for _ in 0..=MAX_REDIRECTS {
             if self.0.options.offline {
                 return Err(Error::Offline { url: shown(&hop) });
             }
             self.check_scheme(&hop)?;
-            let permit = self.permit(&hop).await;
+            let Some(permit) = self.permit(&hop, turn).await else {
+                return Ok(None);
+            };
             let own = login.filter(|_| hop.scheme() == "https" && hop.origin() == url.origin());
             let response = match own {
                 Some(login) => {
@@ -182,7 +211,7 @@ impl HttpClient {
             };
             match redirect(&hop, &response)? {
                 None => {
-                    return Ok(HttpResponse::new(hop, response, permit));
+                    return Ok(Some(HttpResponse::new(hop, response, permit)));
                 }
                 Some(next) => hop = next,
             }
@@ -301,17 +330,23 @@ impl HttpClient {
         self.send_as(url, &Origin::of_url(url), &request).await
     }
 
-    /// Waits until the host has not too many requests of ours under way.
-    async fn permit(&self, url: &Url) -> OwnedSemaphorePermit {
+    /// Waits until the host has not too many requests of ours under way, if this is worth waiting for.
+    async fn permit(&self, url: &Url, turn: Turn) -> Option<OwnedSemaphorePermit> {
+        let most = self.0.options.per_host.max(1);
         let semaphore = {
             let mut hosts = self.0.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            let most = self.0.options.per_host.max(1);
             let host = hosts
                 .entry(origin_of(url))
                 .or_insert_with(|| Arc::new(Semaphore::new(most)));
             host.clone()
         };
-        semaphore.acquire_owned().await.expect("nobody closes it")
+        match turn {
+            Turn::Waited => Some(semaphore.acquire_owned().await.expect("nobody closes it")),
+            Turn::Spare => {
+                let with_the_others = u32::try_from(most / 2 + 1).ok().filter(|_| most > 1)?;
+                semaphore.try_acquire_many_owned(with_the_others).ok()?.split(1)
+            }
+        }
     }
 
     /// Sends one request, with the login of its host where that is wanted.

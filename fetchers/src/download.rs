@@ -3,12 +3,14 @@
 mod attempt;
 mod claim;
 mod gaps;
+mod growth;
 mod lease;
 mod pace;
 mod partial;
 
 use std::time::Duration;
 
+pub(crate) use self::growth::{Growing, GrowingReader};
 pub(crate) use self::pace::Pace;
 pub use self::{claim::Downloads, partial::Partial};
 use crate::{

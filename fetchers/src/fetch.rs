@@ -1,5 +1,6 @@
 //! [`fetch`]: from a reference to an image in the store.
 
+mod ahead;
 mod archive;
 mod bucket;
 mod delta;
@@ -19,11 +20,14 @@ use dhow_image::{ImageId, ImageIdPrefix, Labels, Name, Reference};
 use dhow_store::{Store, StoreError};
 use dhow_trust::{Keyring, Secrets, Signature};
 use reqwest::header::HeaderMap;
-use tokio::{io::AsyncReadExt, task::spawn_blocking};
+use tokio::{
+    io::AsyncReadExt,
+    task::{JoinError, spawn_blocking},
+};
 use url::Url;
 
 pub use self::delta::DeltaUse;
-use self::{archive::Wanted, endpoints::Gravest, got::Got};
+use self::{ahead::Claim, archive::Wanted, endpoints::Gravest, got::Got};
 use crate::{
     bittorrent::Swarms,
     client::HttpClient,
@@ -243,6 +247,7 @@ impl Fetcher<'_> {
             request: None,
             reference,
             discovered_by: None,
+            claim: Claim::default(),
         };
         self.archive(&*transport, wanted, &patience).await
     }
@@ -293,6 +298,7 @@ impl Fetcher<'_> {
             request: None,
             reference: archive,
             discovered_by: None,
+            claim: Claim::default(),
         };
         self.archive(&FileTransport::new(path), wanted, &RetryPolicy::once())
             .await
@@ -309,18 +315,27 @@ impl Fetcher<'_> {
         if self.context.insecure.image {
             return Ok(None);
         }
+        let signature = self.signature_at(url, origin, patience).await?;
+        if signature.is_none() {
+            // An unsigned archive is another matter than none at all.
+            self.context.client.get(archive, origin).await?.check(archive)?;
+            return Err(Error::NotSigned {
+                archive: shown(archive),
+                signature: shown(url),
+            });
+        }
+        Ok(signature)
+    }
+
+    /// The signature at `url`, if there is one.
+    async fn signature_at(&self, url: &Url, origin: &Origin, patience: &RetryPolicy) -> Result<Option<Vec<u8>>, Error> {
         self.context.progress.begin(Phase::Signature, &shown(url), None);
         let client = &self.context.client;
         let answer = client
             .get_small_by(url, origin, MAX_SIGNATURE, HeaderMap::new(), patience)
             .await?;
         if matches!(answer.status, 404 | 410) {
-            // An unsigned archive is another matter than none at all.
-            client.get(archive, origin).await?.check(archive)?;
-            return Err(Error::NotSigned {
-                archive: shown(archive),
-                signature: shown(url),
-            });
+            return Ok(None);
         }
         answer.check(url)?;
         if answer.body.len() > MAX_SIGNATURE {
@@ -370,7 +385,12 @@ impl Fetcher<'_> {
 
 /// Runs blocking work on a thread made for it. If it panics, so does the caller.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match spawn_blocking(work).await {
+    finished(spawn_blocking(work).await)
+}
+
+/// What blocking work came to.
+fn finished<T>(result: Result<T, JoinError>) -> T {
+    match result {
         Ok(result) => result,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }

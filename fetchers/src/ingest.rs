@@ -1,4 +1,5 @@
-//! From an archive in a partial file that is whole to an image in the store: verify, check, store.
+//! From an archive in a partial file, which may still be on its way here, to an image in the store: verify, check,
+//! store.
 //!
 //! An archive is first verified as a whole and only then unpacked, so that no decompressor sees a stranger's bytes
 //! where a signature is asked for. (The one exception is the manifest of an archive that comes without a name: it
@@ -30,9 +31,9 @@ use tempfile::NamedTempFile;
 
 use self::record::with_record;
 use crate::{
-    download::Partial,
+    download::{Growing, GrowingReader},
     error::Error,
-    progress::{Counted, Phase, Progress},
+    progress::{Counted, NoProgress, Phase, Progress},
     provenance::{ArchiveRecord, Insecurity, Provenance, Verified},
 };
 
@@ -40,8 +41,8 @@ const BUFFER: usize = 256 << 10;
 
 /// An archive that was fetched, and how it came here.
 pub(crate) struct Fetchling {
-    /// Whole, and nobody else's as long as this is held.
-    pub(crate) archive: Arc<Partial>,
+    /// It may still be on its way here.
+    pub(crate) archive: Growing,
     /// Where it was.
     pub(crate) place: String,
     /// What the user asked for.
@@ -87,7 +88,7 @@ impl Fetchling {
         let name = match request {
             Some(request) => Some(request.name().clone()),
             None if is_encrypted => None,
-            None => Some(manifest(self.archive.path(), &self.place)?.name),
+            None => Some(manifest(self.read()?, &self.place)?.name),
         };
         let mut verified = None;
         match (signature, &name) {
@@ -99,8 +100,10 @@ impl Fetchling {
             (None, _) => {}
         }
         let opened = is_encrypted.then(|| self.decrypt(means)).transpose()?;
-        let content = opened.as_ref().map_or(self.archive.path(), |opened| opened.file.path());
-        let manifest = manifest(content, &self.place)?;
+        let manifest = match &opened {
+            Some(opened) => manifest(self::opened(opened.file.path())?, &self.place)?,
+            None => manifest(self.read()?, &self.place)?,
+        };
         if let (Some(signature), None) = (signature, &name) {
             verified = Some(self.verify(&manifest.name, signature, means)?);
         }
@@ -118,7 +121,7 @@ impl Fetchling {
 
     fn verify(&self, name: &Name, signature: &[u8], means: &Means<'_>) -> Result<(Verification, ArchiveRecord), Error> {
         let archive = self.open(Phase::Verifying, means.progress)?;
-        with_record(self.archive.path(), || {
+        with_record(self.read()?, || {
             verify_detached(means.keyring, name, signature, archive).map_err(|source| self.not_trusted(source))
         })
     }
@@ -132,7 +135,7 @@ impl Fetchling {
 
     fn is_encrypted(&self) -> Result<bool, Error> {
         let mut start = Vec::new();
-        let read = opened(self.archive.path())?.take(64).read_to_end(&mut start);
+        let read = self.read()?.take(64).read_to_end(&mut start);
         read.map_err(Error::Temporary)?;
         Ok(is_encrypted(&start))
     }
@@ -144,7 +147,7 @@ impl Fetchling {
         };
         // Somebody may be asked for a passphrase.
         means.progress.end();
-        let decryption = Decryption::open(opened(self.archive.path())?, means.secrets).map_err(failed)?;
+        let decryption = Decryption::open(self.read()?, means.secrets).map_err(failed)?;
         means.progress.begin(Phase::Decrypting, &self.place, None);
         let file = tempfile::Builder::new().prefix("decrypt-").tempfile_in(means.tmp);
         let file = file.map_err(Error::Temporary)?;
@@ -172,11 +175,19 @@ impl Fetchling {
         }
     }
 
-    fn open<'a>(&self, phase: Phase, progress: &'a dyn Progress) -> Result<Counted<'a, File>, Error> {
-        let file = opened(self.archive.path())?;
-        let size = file.metadata().map_err(Error::Temporary)?.len();
-        progress.begin(phase, &self.place, Some(size));
-        Ok(Counted::new(file, progress))
+    fn read(&self) -> Result<GrowingReader, Error> {
+        self.archive.open().map_err(Error::Temporary)
+    }
+
+    /// A reader that tells how far it is. As long as the archive is still coming, that is what is told.
+    fn open<'a>(&self, phase: Phase, progress: &'a dyn Progress) -> Result<Counted<'a, GrowingReader>, Error> {
+        let size = self.archive.size();
+        let progress = match size {
+            Some(_) => progress,
+            None => &NoProgress,
+        };
+        progress.begin(phase, &self.place, size);
+        Ok(Counted::new(self.read()?, progress))
     }
 }
 
@@ -206,7 +217,7 @@ impl Believed {
         let (staged, verified, archive) = match verified {
             Some((verification, record)) => (stage()?, Verified::By(verification), record),
             None => {
-                let (staged, record) = with_record(fetchling.archive.path(), stage)?;
+                let (staged, record) = with_record(fetchling.read()?, stage)?;
                 (staged, Verified::No(Insecurity::Insecure), record)
             }
         };
@@ -236,9 +247,8 @@ pub(crate) fn commit(staged: StagedImage<'_>, provenance: &Provenance) -> Result
     Ok(staged.commit(&json, standing)?)
 }
 
-fn manifest(file: &Path, place: &str) -> Result<ImageManifest, Error> {
-    let file = BufReader::with_capacity(BUFFER, opened(file)?);
-    read_manifest(file).map_err(|source| Error::Archive {
+fn manifest(archive: impl Read + Send, place: &str) -> Result<ImageManifest, Error> {
+    read_manifest(BufReader::with_capacity(BUFFER, archive)).map_err(|source| Error::Archive {
         archive: place.to_owned(),
         source,
     })

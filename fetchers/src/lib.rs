@@ -3,7 +3,7 @@
 //! ```text
 //!   Reference ──fetch──► discovery ──► Endpoint, Endpoint, …      tried in order, until one gives what was asked for
 //!                            │             │
-//!                       HttpClient     Transport ──► signature first, then the archive into a temporary file
+//!                       HttpClient     Transport ──► signature, then the archive into a temporary file, read as it comes
 //!                                                        │
 //!                             Keyring ── verified ── name and labels checked ── dependencies ──► Store, Provenance
 //! ```

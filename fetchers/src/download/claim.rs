@@ -72,6 +72,23 @@ impl Downloads {
         partial.map(Some).map_err(Error::Temporary)
     }
 
+    /// The partial file of a place, unless somebody has it.
+    pub(crate) fn claim_now(&self, place: &str) -> Result<Option<Partial>, Error> {
+        let path = |extension| self.path(place, extension);
+        let claimed = || match try_lock(&path("lock"))? {
+            Some(lock) => Partial::claimed(path("part"), &path("state"), lock).map(Some),
+            None => Ok(None),
+        };
+        claimed().map_err(Error::Temporary)
+    }
+
+    /// Whether anything came from a place before, or is on its way.
+    pub(crate) fn has_some(&self, place: &str) -> bool {
+        ["part", "got"]
+            .iter()
+            .any(|extension| self.path(place, extension).exists())
+    }
+
     /// The file of a place with this extension.
     pub(crate) fn path(&self, place: &str, extension: &str) -> PathBuf {
         self.directory.join(format!("{}.{extension}", key(place)))

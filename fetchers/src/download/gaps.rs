@@ -56,6 +56,12 @@ impl Gaps {
         }
     }
 
+    /// All bytes before this one are here.
+    pub(super) fn front(&self, size: Option<u64>) -> u64 {
+        let first = self.missing().map(|(at, _)| at).min();
+        first.or(size).unwrap_or(0)
+    }
+
     pub(super) fn get(&self, number: usize) -> Gap {
         self.0[number]
     }
@@ -154,6 +160,7 @@ mod tests {
         gaps.advance(main, 20);
         assert_eq!(gaps.missing().collect::<Vec<_>>(), [(20, Some(90)), (94, Some(100))]);
         assert_eq!(gaps.received(Some(100)), 24);
+        assert_eq!(gaps.front(Some(100)), 20);
         gaps.release(piece);
         assert_eq!(gaps.take_or_split(10), Some(piece), "what was given up comes first");
         gaps.advance(piece, 6);

@@ -13,6 +13,7 @@ use std::{
     io::{self, Read},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use nix::fcntl::Flock;
@@ -21,6 +22,7 @@ use tempfile::TempPath;
 
 use super::{
     gaps::{Gap, Gaps},
+    growth::{Grower, Growing},
     lease::Lease,
 };
 use crate::{error::Error, transport::Version};
@@ -39,6 +41,7 @@ pub struct Partial {
     size: Option<u64>,
     pub(super) gaps: Gaps,
     unsaved: u64,
+    grower: Grower,
 }
 
 /// Where it lies.
@@ -49,7 +52,7 @@ enum Home {
     /// It stays, and nobody else touches it as long as we hold the lock.
     Claimed { part: PathBuf, state: File, lock: Lock },
     /// It is the user's own file, whole, and is read where it lies.
-    Leased { path: PathBuf, lease: Lease },
+    Leased { path: PathBuf, lease: Arc<Lease> },
 }
 
 /// A locked file, and its path.
@@ -79,6 +82,7 @@ impl Partial {
             size: None,
             gaps: Gaps::all(None),
             unsaved: 0,
+            grower: Grower::default(),
         })
     }
 
@@ -87,25 +91,25 @@ impl Partial {
     pub(crate) fn in_place(path: &Path, version: impl FnOnce(&Metadata) -> Version) -> Option<Self> {
         let lease = Lease::take(path)?;
         let metadata = lease.file().metadata().ok()?;
+        let grower = Grower::default();
+        grower.finish(metadata.len());
         Some(Self {
             file: lease.file().try_clone().ok()?,
             version: Some(version(&metadata)),
             size: Some(metadata.len()),
             gaps: Gaps::new(&[]),
             unsaved: 0,
+            grower,
             home: Home::Leased {
                 path: lease.path(),
-                lease,
+                lease: Arc::new(lease),
             },
         })
     }
 
-    /// Whether the bytes are still those that were here: nobody but us writes to any file but one in its own place.
+    /// Whether the bytes are still those that were here (see [`Growing::is_unchanged`]).
     pub(crate) fn is_unchanged(&self) -> bool {
-        match &self.home {
-            Home::Leased { lease, .. } => lease.holds(),
-            Home::Temporary(_) | Home::Claimed { .. } => true,
-        }
+        self.growing().is_unchanged()
     }
 
     /// The file and state at these paths, as far as they are there and fit each other.
@@ -127,6 +131,7 @@ impl Partial {
             size: None,
             gaps: Gaps::all(None),
             unsaved: 0,
+            grower: Grower::default(),
         };
         match read {
             Some(state) => {
@@ -172,6 +177,20 @@ impl Partial {
         self.file.try_clone()
     }
 
+    /// The same for who reads it while it comes.
+    pub(crate) fn growing(&self) -> Growing {
+        let lease = match &self.home {
+            Home::Leased { lease, .. } => Some(lease.clone()),
+            Home::Temporary(_) | Home::Claimed { .. } => None,
+        };
+        self.grower.growing(self.path(), lease)
+    }
+
+    /// Whoever reads it is told that it ends here: nothing more comes, and nothing is thrown away.
+    pub(crate) fn finish(&self, size: u64) {
+        self.grower.finish(size);
+    }
+
     /// All of it is here.
     pub(crate) fn complete(&mut self) -> Result<(), Error> {
         self.gaps = Gaps::new(&[]);
@@ -184,6 +203,9 @@ impl Partial {
         self.file.set_len(0).map_err(Error::Temporary)?;
         (self.version, self.size) = (version, size);
         self.gaps = Gaps::all(size);
+        if self.grower.has_begun() {
+            self.grower = Grower::default();
+        }
         self.save()
     }
 
@@ -216,6 +238,7 @@ impl Partial {
     /// Writes down what is missing, if it can be told later whether the rest is of the same thing.
     pub(super) fn save(&mut self) -> Result<(), Error> {
         self.unsaved = 0;
+        self.grower.reached(self.gaps.front(self.size));
         let (Home::Claimed { state, .. }, Some(version)) = (&self.home, &self.version) else {
             return Ok(());
         };

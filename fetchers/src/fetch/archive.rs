@@ -1,16 +1,18 @@
 //! One archive: downloaded, once on this machine at a time, verified and stored.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use dhow_discovery::Request;
 use dhow_store::Standing;
 use dhow_trust::Signature;
 
-use super::{Fetched, Fetcher, blocking, got::Got};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::{Fetched, Fetcher, ahead::Claim, blocking, finished, got::Got};
 use crate::{
-    download::{DownloadOptions, Downloader, Downloads, Partial},
+    download::{DownloadOptions, Downloader, Downloads, Growing, Partial},
     error::{Error, ErrorKind},
-    ingest::{Fetchling, Means},
+    ingest::{Believed, Fetchling, Means},
     progress::{Note, Phase},
     pull::{Held, PullPolicy},
     retry::RetryPolicy,
@@ -27,6 +29,8 @@ pub(super) struct Wanted {
     pub(super) request: Option<Request>,
     pub(super) reference: String,
     pub(super) discovered_by: Option<String>,
+    /// Its partial file, if that was claimed already.
+    pub(super) claim: Claim,
 }
 
 impl Fetcher<'_> {
@@ -34,7 +38,7 @@ impl Fetcher<'_> {
     pub(super) async fn archive(
         &self,
         transport: &dyn Transport,
-        wanted: Wanted,
+        mut wanted: Wanted,
         patience: &RetryPolicy,
     ) -> Result<Fetched, Error> {
         let (place, downloads) = (transport.place(), self.downloads());
@@ -44,7 +48,10 @@ impl Fetcher<'_> {
             self.context.progress.note(&Note::Waiting { place: &place });
         };
         let limit = (!self.chain.is_empty()).then_some(PATIENCE);
-        let claimed = downloads.claim(&place, limit, waiting).await?;
+        let claimed = match wanted.claim.take() {
+            Some(partial) => Some(partial),
+            None => downloads.claim(&place, limit, waiting).await?,
+        };
         if has_waited
             && self.pull != PullPolicy::Update
             && let Some(request) = &wanted.request
@@ -61,7 +68,10 @@ impl Fetcher<'_> {
         };
         if let Some(there) = self.in_place(transport) {
             let there = Arc::new(there);
-            let result = self.take_in(&there, place.clone(), &wanted).await;
+            let result = match finished(self.believe(there.growing(), &place, &wanted).await) {
+                Ok(believed) => self.take_in(&there, believed).await,
+                Err(error) => Err(error),
+            };
             // Whoever waits to write to it need not wait longer: it is copied.
             if there.is_unchanged() {
                 if let Ok(fetched) = &result {
@@ -72,14 +82,12 @@ impl Fetcher<'_> {
                 return result;
             }
         }
-        let options = DownloadOptions {
-            retry: patience.clone(),
-            ..self.context.downloads.clone()
-        };
-        let downloader = Downloader::new(&options, &*self.context.progress);
-        downloader.download(transport, &mut partial).await?;
+        let believed = self.download(transport, &mut partial, &wanted, patience).await?;
         let partial = Arc::new(partial);
-        let result = self.take_in(&partial, place.clone(), &wanted).await;
+        let result = match believed {
+            Ok(believed) => self.take_in(&partial, believed).await,
+            Err(error) => Err(error),
+        };
         match &result {
             Ok(fetched) => {
                 let version = partial.version().cloned();
@@ -93,7 +101,7 @@ impl Fetcher<'_> {
             // What must not be believed is not kept for the next time. Where this machine failed, or a dependency, it
             // need not come again.
             Err(Error::Dependency { .. }) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::NotTrusted | ErrorKind::Corrupt) => partial.discard()?,
+            Err(error) if is_of_the_archive(error) => partial.discard()?,
             Err(_) => {}
         }
         result
@@ -175,16 +183,59 @@ impl Fetcher<'_> {
             .map_err(|error: dhow_store::StoreError| error.into())
     }
 
-    /// From a whole archive to an image in the store.
-    async fn take_in(&self, partial: &Arc<Partial>, place: String, wanted: &Wanted) -> Result<Fetched, Error> {
+    /// Downloads, and reads behind the download whether it is to be believed, so that little is left to be read when the
+    /// last byte is here. What cannot be believed ends the download.
+    async fn download(
+        &self,
+        transport: &dyn Transport,
+        partial: &mut Partial,
+        wanted: &Wanted,
+        patience: &RetryPolicy,
+    ) -> Result<Result<Believed, Error>, Error> {
+        let options = DownloadOptions {
+            retry: patience.clone(),
+            ..self.context.downloads.clone()
+        };
+        let downloader = Downloader::new(&options, &*self.context.progress);
+        let (place, growing) = (transport.place(), partial.growing());
+        let mut believing = self.believe(growing.clone(), &place, wanted);
+        let mut early = None;
+        let size = {
+            let mut downloading = pin!(downloader.download(transport, partial));
+            loop {
+                tokio::select! {
+                    biased;
+                    size = &mut downloading => break size?,
+                    believed = &mut believing, if early.is_none() => match finished(believed) {
+                        Err(error) if !growing.is_given_up() && is_of_the_archive(&error) => return Ok(Err(error)),
+                        believed => early = Some(believed),
+                    },
+                }
+            }
+        };
+        partial.finish(size);
+        let read_all = partial.growing();
+        match early {
+            Some(Ok(believed)) if read_all.is_same(&growing) => return Ok(Ok(believed)),
+            None if read_all.is_same(&growing) => {
+                self.context.progress.begin(Phase::Verifying, &place, None);
+            }
+            // The download was begun anew, or this machine failed.
+            _ => believing = self.believe(read_all, &place, wanted),
+        }
+        Ok(finished(believing.await))
+    }
+
+    /// Reads what is in the file, or comes into it, on a thread made for that.
+    fn believe(&self, archive: Growing, place: &str, wanted: &Wanted) -> JoinHandle<Result<Believed, Error>> {
         let fetchling = Fetchling {
-            archive: partial.clone(),
-            place,
+            archive,
+            place: place.to_owned(),
             reference: wanted.reference.clone(),
             discovered_by: wanted.discovered_by.clone(),
         };
         let (context, signature, request) = (self.context.clone(), wanted.signature.clone(), wanted.request.clone());
-        let believe = move || {
+        spawn_blocking(move || {
             let means = Means {
                 keyring: &context.keyring,
                 secrets: &*context.secrets,
@@ -192,14 +243,28 @@ impl Fetcher<'_> {
                 progress: &*context.progress,
             };
             fetchling.believe(signature.as_deref(), request.as_ref(), &means)
-        };
-        let believed = blocking(believe).await?;
+        })
+    }
+
+    /// From an archive that is believed to an image in the store. The file is nobody else's until the end.
+    async fn take_in(&self, partial: &Arc<Partial>, believed: Believed) -> Result<Fetched, Error> {
         self.dependencies(&believed.manifest).await?;
         let (store, progress) = (self.context.store.clone(), self.context.progress.clone());
-        let (id, provenance) = blocking(move || believed.store(&store, &*progress)).await?;
+        let archive = partial.clone();
+        let store = move || {
+            let stored = believed.store(&store, &*progress);
+            drop(archive);
+            stored
+        };
+        let (id, provenance) = blocking(store).await?;
         Ok(Fetched {
             id,
             provenance: Some(provenance),
         })
     }
+}
+
+/// Whether the error tells of the archive, and not of this machine.
+fn is_of_the_archive(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotTrusted | ErrorKind::Corrupt)
 }

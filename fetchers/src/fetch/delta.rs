@@ -81,6 +81,10 @@ impl Fetcher<'_> {
         if uses == DeltaUse::Never || self.context.insecure.image {
             return Ok(None);
         }
+        // Where nothing is that could be made use of, the question would cost a round trip for nothing.
+        if uses == DeltaUse::Auto && self.has_nothing().await? {
+            return Ok(None);
+        }
         match self.by_delta(place).await {
             Ok(None) if uses == DeltaUse::Always => Err(Error::NoRecipe {
                 archive: shown(&place.endpoint.archive),
@@ -96,6 +100,11 @@ impl Fetcher<'_> {
                 Ok(None)
             }
         }
+    }
+
+    async fn has_nothing(&self) -> Result<bool, Error> {
+        let store = self.context.store.clone();
+        Ok(blocking(move || store.images()).await?.is_empty())
     }
 
     async fn by_delta(&self, place: &Place<'_>) -> Result<Option<Fetched>, Error> {

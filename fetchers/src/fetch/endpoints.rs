@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dhow_discovery::{Endpoint, Request, Scheme};
 use dhow_image::{Name, Reference};
 
-use super::{Fetched, Fetcher, archive::Wanted, delta::Place};
+use super::{Fetched, Fetcher, ahead::Claim, archive::Wanted, delta::Place};
 use crate::{
     error::{Error, shown},
     origin::Origin,
@@ -90,35 +90,37 @@ impl Fetcher<'_> {
         if let Some(fetched) = self.delta(&place).await? {
             return Ok(fetched);
         }
-        let bucket = self.bucket(&endpoint.archive)?;
-        let signature = match &bucket {
-            Some(archive) => self.signature_in_bucket(&endpoint.signature, archive, patience).await?,
-            None => {
-                self.signature(&endpoint.signature, &endpoint.archive, origin, patience)
-                    .await?
-            }
-        };
+        let (signature, transport, claim): (_, Box<dyn Transport>, _) =
+            match (self.bucket(&endpoint.archive)?, endpoint.scheme) {
+                (Some(archive), _) => {
+                    let signature = self
+                        .signature_in_bucket(&endpoint.signature, &archive, patience)
+                        .await?;
+                    (signature, Box::new(archive), Claim::default())
+                }
+                (None, Scheme::Https | Scheme::Http) => {
+                    let (client, archive) = (self.context.client.clone(), endpoint.archive.clone());
+                    let transport = HttpsTransport::new(client, archive, origin.clone());
+                    let (signature, mut archive) =
+                        self.signed(&endpoint.signature, transport, origin, patience).await?;
+                    let claim = archive.take_claim();
+                    (signature, Box::new(archive), claim)
+                }
+                _ => {
+                    return Err(Error::Scheme {
+                        url: shown(&endpoint.archive),
+                    });
+                }
+            };
         if let Some(signature) = &signature {
             self.may_verify(request, signature, &endpoint.archive).await?;
         }
-        let transport: Box<dyn Transport> = match (bucket, endpoint.scheme) {
-            (Some(archive), _) => Box::new(archive),
-            (None, Scheme::Https | Scheme::Http) => Box::new(HttpsTransport::new(
-                self.context.client.clone(),
-                endpoint.archive.clone(),
-                origin.clone(),
-            )),
-            _ => {
-                return Err(Error::Scheme {
-                    url: shown(&endpoint.archive),
-                });
-            }
-        };
         let wanted = Wanted {
             signature,
             request: Some(request.clone()),
             reference: reference.to_string(),
             discovered_by: Some(endpoint.template.to_string()),
+            claim,
         };
         self.archive(&*transport, wanted, patience).await
     }

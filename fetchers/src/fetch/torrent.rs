@@ -7,7 +7,7 @@ use dhow_image::Reference;
 use dhow_trust::Signature;
 use url::Url;
 
-use super::{Fetched, Fetcher, archive::Wanted};
+use super::{Fetched, Fetcher, ahead::Claim, archive::Wanted};
 use crate::{
     bittorrent::{Magnet, Metainfo},
     error::{Error, shown},
@@ -49,6 +49,7 @@ impl Fetcher<'_> {
             request: Some(request.clone()),
             reference: reference.to_string(),
             discovered_by: Some(endpoint.template.to_string()),
+            claim: Claim::default(),
         };
         self.archive(&transport, wanted, &RetryPolicy::once()).await
     }
@@ -113,6 +114,7 @@ impl Fetcher<'_> {
             request: None,
             reference,
             discovered_by: None,
+            claim: Claim::default(),
         };
         self.archive(&transport, wanted, &RetryPolicy::once()).await
     }

@@ -1,26 +1,23 @@
 use std::{
-    fs::File,
     io::{self, Read},
-    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
 use sha2::{Digest, Sha512};
 
-use super::{BUFFER, opened};
+use super::BUFFER;
 use crate::{error::Error, provenance::ArchiveRecord};
 
-/// Does `work` with an archive and takes the archive's digest beside it, on a thread that reads the file for itself: the
+/// Does `work` with an archive and takes the archive's digest beside it, on a thread that reads it for itself: the
 /// digest takes as long as most of what is done with an archive.
 pub(super) fn with_record<T>(
-    archive: &Path,
+    archive: impl Read + Send,
     work: impl FnOnce() -> Result<T, Error>,
 ) -> Result<(T, ArchiveRecord), Error> {
-    let file = opened(archive)?;
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let record = scope.spawn(|| record(file, &is_over));
+        let record = scope.spawn(|| record(archive, &is_over));
         let done = work();
         // Nobody waits for the digest of what is not believed.
         is_over.store(done.is_err(), Ordering::Relaxed);
@@ -29,12 +26,12 @@ pub(super) fn with_record<T>(
     })
 }
 
-fn record(mut file: File, is_over: &AtomicBool) -> io::Result<ArchiveRecord> {
+fn record(mut archive: impl Read, is_over: &AtomicBool) -> io::Result<ArchiveRecord> {
     let mut hasher = Sha512::new();
     let mut size = 0;
     let mut buffer = vec![0; BUFFER];
     while !is_over.load(Ordering::Relaxed) {
-        match file.read(&mut buffer) {
+        match archive.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => {
                 hasher.update(&buffer[..read]);

@@ -40,10 +40,20 @@ impl HttpsTransport {
         self.client.get_by(&self.url, &self.origin, headers, self.lane).await
     }
 
+    /// Asks for the whole, unless the host is busy.
+    pub(crate) async fn ahead(&self) -> Option<Result<Opened, Error>> {
+        let response = self.client.get_ahead(&self.url, &self.origin).await.transpose()?;
+        Some(response.and_then(|response| self.opened(&Ask::whole(), false, response)))
+    }
+
     async fn request(&self, ask: &Ask) -> Result<Opened, Error> {
         let headers = range(ask);
         let asks_for_part = headers.contains_key(RANGE);
         let response = self.get(headers).await?;
+        self.opened(ask, asks_for_part, response)
+    }
+
+    fn opened(&self, ask: &Ask, asks_for_part: bool, response: HttpResponse) -> Result<Opened, Error> {
         let version = version(&response);
         let length = response.length();
         let (from, size, ranges) = match response.status() {

@@ -1,6 +1,7 @@
 //! Fetching from real servers on loopback: nginx over TLS, and raw sockets for what nginx would never do.
 #![allow(clippy::unwrap_used)]
 
+mod ahead;
 mod client;
 #[path = "../conformance/mod.rs"]
 mod conformance;

@@ -1,0 +1,145 @@
+//! [`Ahead`]: an archive that is asked for together with its signature.
+//!
+//! A name is three questions away from its archive: the page, the signature, the archive. The last two are asked at
+//! once. What the second brings is not read before the first is answered and may count: no more of the archive comes
+//! than what fits between us and the server, and all of it is dropped if the signature is of no use.
+
+use std::sync::{Mutex, PoisonError};
+
+use futures::{
+    FutureExt,
+    future::{self, BoxFuture, Either},
+};
+use url::Url;
+
+use super::Fetcher;
+use crate::{
+    download::Partial,
+    error::{Error, shown},
+    origin::Origin,
+    retry::RetryPolicy,
+    transport::{Ask, HttpsTransport, Opened, Transport, Version},
+};
+
+/// The answer, which may not have come yet. `None`: nobody was asked.
+type Answer = BoxFuture<'static, Option<Result<Opened, Error>>>;
+
+/// A transport that may have asked already.
+pub(super) struct Ahead {
+    transport: HttpsTransport,
+    answer: Mutex<Option<Answer>>,
+    /// Where it goes, if that is ours already.
+    claim: Claim,
+}
+
+/// The file of an archive that was asked for before it is known whether it is wanted. It goes with this, unless it is
+/// taken.
+#[derive(Default)]
+pub(super) struct Claim(Option<Partial>);
+
+impl Fetcher<'_> {
+    /// The signature at `url`, or none where none is asked for, and what brings the archive.
+    ///
+    /// If the archive is not on its way here already, it is asked for at the same time: at most once on this machine.
+    pub(super) async fn signed(
+        &self,
+        url: &Url,
+        transport: HttpsTransport,
+        origin: &Origin,
+        patience: &RetryPolicy,
+    ) -> Result<(Option<Vec<u8>>, Ahead), Error> {
+        let mut ahead = Ahead {
+            transport,
+            answer: Mutex::default(),
+            claim: Claim::default(),
+        };
+        if self.context.insecure.image {
+            return Ok((None, ahead));
+        }
+        let place = ahead.place();
+        let downloads = self.downloads();
+        if !downloads.has_some(&place) {
+            ahead.claim = Claim(downloads.claim_now(&place)?);
+        }
+        let signature = match &ahead.claim.0 {
+            None => self.signature_at(url, origin, patience).await?,
+            Some(_) => {
+                let transport = ahead.transport.clone();
+                let asking = async move { transport.ahead().await }.boxed();
+                let signature = Box::pin(self.signature_at(url, origin, patience));
+                match future::select(signature, asking).await {
+                    Either::Left((signature, asking)) => {
+                        ahead.answer = Mutex::new(Some(asking));
+                        signature?
+                    }
+                    Either::Right((answer, signature)) => {
+                        ahead.answer = Mutex::new(Some(future::ready(answer).boxed()));
+                        signature.await?
+                    }
+                }
+            }
+        };
+        if signature.is_none() {
+            // An unsigned archive is another matter than none at all.
+            ahead.open(&Ask::whole()).await?;
+            return Err(Error::NotSigned {
+                archive: place,
+                signature: shown(url),
+            });
+        }
+        Ok((signature, ahead))
+    }
+}
+
+impl Ahead {
+    /// The archive's file, if it is ours already.
+    pub(super) fn take_claim(&mut self) -> Claim {
+        std::mem::take(&mut self.claim)
+    }
+}
+
+impl Claim {
+    pub(super) fn take(&mut self) -> Option<Partial> {
+        self.0.take()
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(unused) = &self.0
+            && unused.received() == 0
+        {
+            let _ = unused.discard();
+        }
+    }
+}
+
+impl Transport for Ahead {
+    fn open<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Opened, Error>> {
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Box::pin(async move {
+            if let Some(answer) = answer.filter(|_| *ask == Ask::whole())
+                && let Some(opened) = answer.await
+            {
+                return opened;
+            }
+            self.transport.open(ask).await
+        })
+    }
+
+    fn place(&self) -> String {
+        self.transport.place()
+    }
+
+    fn is_still<'a>(&'a self, version: &'a Version) -> BoxFuture<'a, Result<bool, Error>> {
+        self.transport.is_still(version)
+    }
+
+    fn hang_up(&self) {
+        self.transport.hang_up();
+    }
+
+    fn beside(&self, lane: u8) -> Option<Box<dyn Transport>> {
+        self.transport.beside(lane)
+    }
+}

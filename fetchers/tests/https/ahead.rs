@@ -1,0 +1,135 @@
+//! How much is asked for before anything is believed: enough to lose no time, and no more.
+
+use std::{
+    io::Write,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use dhow_fetchers::{Error, ErrorKind, HttpClient, HttpOptions};
+use dhow_trust::sign;
+use serde_json::json;
+
+use crate::{
+    publisher::{Publisher, image, new_key},
+    world::raw_server,
+};
+
+const NAME: &str = "example.com/team/app";
+const PATIENCE: Duration = Duration::from_secs(20);
+const OK: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
+
+/// A publisher whose archives and signatures come from this port, through nginx as they come.
+fn behind(port: u16) -> Publisher {
+    Publisher::new(&format!(
+        r"location ~ \.aci {{ proxy_pass http://127.0.0.1:{port}; proxy_buffering off; }}"
+    ))
+}
+
+/// The page is one round trip. The signature comes only once the archive was asked for: so both are one, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn from_a_name_to_its_archive_it_is_two_round_trips() {
+    let archive = image(NAME, "1.0", json!([]));
+    let (signature, asked) = (
+        Arc::new(Mutex::new(Vec::new())),
+        Arc::new((Mutex::new(0), Condvar::new())),
+    );
+    let (served, signed, seen) = (archive.clone(), signature.clone(), asked.clone());
+    let port = raw_server(move |path, stream| {
+        let body = match path.ends_with(".asc") {
+            true => {
+                let (count, changed) = &*seen;
+                let waited = changed.wait_timeout_while(count.lock().unwrap(), PATIENCE, |count| *count == 0);
+                assert!(!waited.unwrap().1.timed_out(), "nobody asks for the archive");
+                signed.lock().unwrap().clone()
+            }
+            false => {
+                *seen.0.lock().unwrap() += 1;
+                seen.1.notify_all();
+                served.clone()
+            }
+        };
+        let _ = write!(stream, "{OK}Content-Length: {}\r\n\r\n", body.len());
+        let _ = stream.write_all(&body);
+    });
+    let publisher = behind(port);
+    *signature.lock().unwrap() = sign(&publisher.key, archive.as_slice()).unwrap();
+    publisher.fetch("example.com/team/app:1.0").await.unwrap();
+    assert_eq!(*asked.0.lock().unwrap(), 1, "it is asked for once");
+    assert_eq!(publisher.stored(), ["example.com/team/app:1.0"]);
+}
+
+/// An answer that is held back keeps no other from coming.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_with_one_request_at_a_time_is_asked_for_one_after_the_other() {
+    let mut publisher = Publisher::new("");
+    publisher.context.client = HttpClient::new(HttpOptions {
+        per_host: 1,
+        ..publisher.world.options()
+    })
+    .unwrap();
+    publisher.publish(&crate::publisher::path_of(NAME, "1.0"), &image(NAME, "1.0", json!([])));
+    let fetched = tokio::time::timeout(PATIENCE, publisher.fetch("example.com/team/app:1.0")).await;
+    fetched.expect("it is not waited for itself").unwrap();
+}
+
+/// Sends without an end, and counts what somebody took.
+fn endless(signature: Arc<Mutex<Vec<u8>>>) -> (u16, Arc<AtomicUsize>, Arc<AtomicUsize>) {
+    let (sent, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (count, ends) = (sent.clone(), ended.clone());
+    let port = raw_server(move |path, stream| {
+        if path.ends_with(".asc") {
+            let body = signature.lock().unwrap().clone();
+            let _ = write!(stream, "{OK}Content-Length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(&body);
+            return;
+        }
+        let _ = write!(stream, "{OK}Content-Length: {}\r\n\r\n", 1_u64 << 35);
+        let piece = b"<p>not an image</p>".repeat(1000);
+        while stream.write_all(&piece).is_ok() {
+            count.fetch_add(piece.len(), Ordering::SeqCst);
+        }
+        ends.fetch_add(1, Ordering::SeqCst);
+    });
+    (port, sent, ended)
+}
+
+/// What a fetch came to, and how much of the endless archive was sent for it.
+async fn came(publisher: &Publisher, reference: &str, sent: &AtomicUsize, ended: &AtomicUsize) -> (Error, usize) {
+    let (before, ends) = (sent.load(Ordering::SeqCst), ended.load(Ordering::SeqCst));
+    let fetched = tokio::time::timeout(PATIENCE, publisher.fetch(reference)).await;
+    let error = fetched.expect("nobody waits for the end").unwrap_err();
+    let deadline = Instant::now() + PATIENCE;
+    while ended.load(Ordering::SeqCst) == ends {
+        assert!(Instant::now() < deadline, "the download goes on");
+        thread::sleep(Duration::from_millis(5));
+    }
+    (error, sent.load(Ordering::SeqCst) - before)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_believed_does_not_come_whole() {
+    let signature = Arc::new(Mutex::new(Vec::new()));
+    let (port, sent, ended) = endless(signature.clone());
+    let publisher = behind(port);
+    // By its signature: no more comes than what is on the way, in the windows and buffers of two connections.
+    for bad in [sign(&new_key(), &b"data"[..]).unwrap(), b"no signature".to_vec()] {
+        *signature.lock().unwrap() = bad;
+        let (error, bytes) = came(&publisher, "example.com/team/app:1.0", &sent, &ended).await;
+        assert_eq!(error.kind(), ErrorKind::NotTrusted, "{error}");
+        assert!(bytes < 32 << 20, "{bytes}");
+    }
+    let left = std::fs::read_dir(publisher.context.store.downloads_dir())
+        .unwrap()
+        .count();
+    assert_eq!(left, 0, "nothing is kept of what was never wanted");
+
+    // By its first bytes, where its manifest must tell whose signature counts.
+    *signature.lock().unwrap() = sign(&publisher.key, &b"data"[..]).unwrap();
+    let (error, _) = came(&publisher, "https://storage.example/x.aci", &sent, &ended).await;
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+}
