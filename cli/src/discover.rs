@@ -34,24 +34,43 @@ pub(crate) fn discover(context: &Context, options: DiscoverArguments) -> Result<
         bail!("`{}` is no name, and only names are discovered", options.reference);
     };
     let (client, cache) = (context.client()?, context.discovery_cache()?);
-    let origin = Origin::of_name(name);
     let request = Request::new(name.clone(), labels.clone());
     let schemes = if client.options().insecure_http {
         Options::insecure_http()
     } else {
         Options::https()
     };
-    let result = context.block_on(dhow_discovery::discover(
-        &Pages::new(&client, &origin).cached(Some(&cache)),
-        &request,
-        &schemes,
-    ))?;
-    if let (Err(error), true) = (&result, options.explain) {
-        print(error.trace());
+    // As in a fetch: whoever answers first, mirrors where they are wanted.
+    let mirrors = context.config()?.mirrors();
+    let mut failed = None;
+    let mut found = None;
+    for mirror in mirrors.sources(name) {
+        let origin = mirror.map_or_else(|| Origin::of_name(name), Origin::of_url);
+        let pages = Pages::new(&client, &origin).of_mirror(mirror).cached(Some(&cache));
+        if let (Some(mirror), true) = (mirror, options.explain) {
+            context.say(format_args!("Asking the mirror `{mirror}`"));
+        }
+        match context.block_on(dhow_discovery::discover(&pages, &request, &schemes))? {
+            Ok(discovery) => {
+                found = Some(discovery);
+                break;
+            }
+            Err(error) => {
+                if options.explain {
+                    print(error.trace());
+                }
+                failed = Some(error);
+            }
+        }
     }
-    let discovery = result
-        .map_err(dhow_fetchers::Error::from)
-        .with_context(|| format!("Could not discover `{}`", options.reference))?;
+    let discovery = match (found, failed) {
+        (Some(discovery), _) => discovery,
+        (None, failed) => {
+            let error = failed.expect("there is a place to ask, and it failed");
+            return Err(dhow_fetchers::Error::from(error))
+                .with_context(|| format!("Could not discover `{}`", options.reference));
+        }
+    };
     match options.format {
         Format::Json => print(serde_json::to_string_pretty(&discovery)?),
         Format::Text => {

@@ -90,6 +90,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = as_a::<dhow_fetchers::Error>(cause) {
         return match error.kind() {
+            Fetch::Usage => Some(USAGE),
             Fetch::NotFound => Some(NOT_FOUND),
             Fetch::NotTrusted | Fetch::Corrupt => Some(NOT_TRUSTED),
             Fetch::Network => Some(NETWORK),

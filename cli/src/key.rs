@@ -3,8 +3,8 @@
 use std::{io::Write, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, Subcommand};
-use dhow_trust::{KeyOptions, OwnKey, SecretKey};
+use clap::{Args, Subcommand, ValueEnum};
+use dhow_trust::{KeyAlgorithm, KeyOptions, OwnKey, SecretKey};
 
 use crate::{
     arguments::Format,
@@ -26,7 +26,7 @@ pub(crate) enum KeyCommand {
     Certify(CertifyArguments),
 }
 
-/// Makes a key (Ed25519 to sign, X25519 to decrypt) and keeps it in the configuration directory.
+/// Makes a key and keeps it in the configuration directory.
 ///
 /// It is locked with a passphrase, which is asked for, or taken from --passphrase-file. Where nobody can be asked, it
 /// is made without one, and says so.
@@ -34,7 +34,8 @@ pub(crate) enum KeyCommand {
 #[command(after_help = "\
 Examples:
   dhow key generate 'Carly <carly@example.com>' --days 730
-  dhow key generate 'Build server <ci@example.com>' --no-passphrase")]
+  dhow key generate 'Build server <ci@example.com>' --no-passphrase
+  dhow key generate 'Carly <carly@example.com>' --algorithm rsa")]
 pub(crate) struct GenerateArguments {
     /// Who you are, as in 'Carly <carly@example.com>'
     user_id: String,
@@ -44,6 +45,18 @@ pub(crate) struct GenerateArguments {
     /// Does not lock it: whoever reads its file can sign with it
     #[arg(long)]
     no_passphrase: bool,
+    /// By what it signs and decrypts
+    #[arg(long, value_enum, default_value_t)]
+    algorithm: Algorithm,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Algorithm {
+    /// Ed25519 to sign, X25519 to decrypt
+    #[default]
+    Ed25519,
+    /// RSA of 3072 bits, for images that rkt fetches: it knows no other
+    Rsa,
 }
 
 /// Lists your keys.
@@ -135,6 +148,10 @@ fn generate(context: &Context, options: &GenerateArguments) -> Result<()> {
     key_options.validity = options
         .days
         .map(|days| Duration::from_secs(u64::from(days) * 24 * 60 * 60));
+    key_options.algorithm = match options.algorithm {
+        Algorithm::Ed25519 => KeyAlgorithm::Ed25519,
+        Algorithm::Rsa => KeyAlgorithm::Rsa,
+    };
     if options.no_passphrase && context.global.passphrase_file.is_some() {
         bail!("--no-passphrase and --passphrase-file cannot both be meant");
     }

@@ -105,8 +105,12 @@ pub async fn fetch(reference: &Reference, context: &FetchContext) -> Result<Fetc
         chain: Vec::new(),
     };
     // What cannot be tidied up is in nobody's way.
-    let downloads = fetcher.downloads();
-    let _ = blocking(move || downloads.tidy()).await;
+    let (downloads, store) = (fetcher.downloads(), context.store.clone());
+    let tidy = move || {
+        let _ = downloads.tidy();
+        let _ = Got::tidy(&downloads, &store);
+    };
+    blocking(tidy).await;
     let fetched = fetcher.fetch(reference).await;
     context.progress.end();
     fetched

@@ -50,7 +50,7 @@ pub use key_store::{KeyStore, OwnKey};
 pub use keyring::{Keyring, Outcome, Refusal, Removal, TrustedKey, Update};
 pub use passphrase::{GivenSecrets, NoSecrets, Passphrase, PassphraseRequest, Secrets};
 pub use policy::{PlacedPolicy, PolicyMet, PolicyProblem, TrustPolicy};
-pub use secret_key::{KeyOptions, SecretKey};
+pub use secret_key::{KeyAlgorithm, KeyOptions, SecretKey};
 pub use sign::sign;
 pub use signature::{Issuer, Signature};
 pub use signing_key::SigningKey;

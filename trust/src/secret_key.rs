@@ -41,11 +41,23 @@ pub struct KeyOptions {
     pub created: Option<SystemTime>,
     /// What locks its secret part; nothing, if `None`.
     pub passphrase: Option<Passphrase>,
+    /// By what it signs and decrypts.
+    pub algorithm: KeyAlgorithm,
+}
+
+/// The kind of a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyAlgorithm {
+    /// Ed25519 to sign, X25519 to decrypt.
+    #[default]
+    Ed25519,
+    /// RSA of 3072 bits for both: rkt knows no elliptic curves.
+    Rsa,
 }
 
 impl SecretKey {
-    /// Makes a key for `user_id`, as in `Carly <carly@example.com>`: Ed25519 to sign and X25519 to decrypt, in the
-    /// version 4 format that gpg 2.2 reads.
+    /// Makes a key for `user_id`, as in `Carly <carly@example.com>`, in the version 4 format that gpg 2.2 reads.
     pub fn generate(user_id: &str, options: &KeyOptions) -> Result<Self, Error> {
         if user_id.trim().is_empty() || user_id.chars().any(char::is_control) {
             return Err(Error::InvalidUserId {
@@ -55,7 +67,10 @@ impl SecretKey {
         let generate = || {
             CertBuilder::new()
                 .set_profile(Profile::RFC4880)?
-                .set_cipher_suite(CipherSuite::Cv25519)
+                .set_cipher_suite(match options.algorithm {
+                    KeyAlgorithm::Ed25519 => CipherSuite::Cv25519,
+                    KeyAlgorithm::Rsa => CipherSuite::RSA3k,
+                })
                 // The default also claims SEIPDv2, and whoever believes it sends what gpg 2.2 cannot read.
                 .set_features(Features::empty().set_seipdv1())?
                 .set_creation_time(options.created)

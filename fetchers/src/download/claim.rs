@@ -89,6 +89,11 @@ impl Downloads {
             .any(|extension| self.path(place, extension).exists())
     }
 
+    /// Where they are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The file of a place with this extension.
     pub(crate) fn path(&self, place: &str, extension: &str) -> PathBuf {
         self.directory.join(format!("{}.{extension}", key(place)))

@@ -2,11 +2,12 @@
 //!
 //! It lies beside the partial downloads, as `<key>.got`: JSON. It spares a download only where the place still has the
 //! same version, the signature beside it is the same that was verified then and counts now, and the image is in the
-//! store and is what is asked for.
+//! store and is what is asked for. It goes when its image has gone.
 
 use std::{fs, io};
 
 use dhow_image::ImageId;
+use dhow_store::Store;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -53,6 +54,22 @@ impl Got {
             fs::rename(new, &path)
         };
         write().map_err(Error::Temporary)
+    }
+
+    /// Removes the records of images that are in no store any more, and those that say nothing. One that is written at
+    /// the same moment may go with them: the image is asked for once more then.
+    pub(crate) fn tidy(downloads: &Downloads, store: &Store) -> io::Result<()> {
+        for entry in fs::read_dir(downloads.directory())? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != "got") {
+                continue;
+            }
+            let got = serde_json::from_slice::<Self>(&fs::read(&path)?);
+            if !got.is_ok_and(|got| store.contains(&got.image)) {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether this signature is the one that was verified.

@@ -1,6 +1,10 @@
-//! The conformance suite for HTTPS, against nginx over either version of HTTP, and for files.
+//! The conformance suite for HTTPS, against nginx over either version of HTTP and against `dhow-mirror`, and for files.
 
-use std::sync::Arc;
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
 
 use dhow_fetchers::{Ask, Error, FileTransport, HttpClient, HttpOptions, HttpsTransport, Origin, Transport};
 use futures::StreamExt;
@@ -66,6 +70,74 @@ impl Place for Nginx {
     }
 }
 
+/// A file of a site that `dhow-mirror` serves, beyond a wire that breaks.
+struct Mirror {
+    world: World,
+    wire: Disturbed,
+    server: Child,
+}
+
+const IN_SITE: &str = "ACI/example.com/app/1.0-linux-amd64.aci";
+
+impl Mirror {
+    fn new() -> Self {
+        let world = World::new("");
+        let mut server = Command::new(dhow_tests::programs().join("dhow-mirror"));
+        server
+            .args(["serve", "--listen", "127.0.0.1:0", "--site"])
+            .arg(world.path("www"));
+        server.arg("--tls-cert").arg(world.path("server.pem"));
+        server.arg("--tls-key").arg(world.path("server.key"));
+        let mut server = server.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut url = String::new();
+        let mut said = BufReader::new(server.stdout.take().unwrap());
+        said.read_line(&mut url).unwrap();
+        let port = Url::parse(url.trim()).unwrap().port().unwrap();
+        Self {
+            world,
+            wire: Disturbed::new(port),
+            server,
+        }
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        self.server.kill().unwrap();
+        self.server.wait().unwrap();
+    }
+}
+
+impl Place for Mirror {
+    fn put(&self, content: &[u8]) {
+        self.world.serve(IN_SITE, content);
+    }
+
+    fn remove(&self) {
+        std::fs::remove_file(self.world.path("www").join(IN_SITE)).unwrap();
+    }
+
+    fn transport(&self) -> Box<dyn Transport> {
+        let url = Url::parse(&format!("https://example.com/{IN_SITE}")).unwrap();
+        let rule = format!("example.com:443:127.0.0.1:{}", self.wire.port);
+        let client = HttpClient::new(HttpOptions {
+            connect_to: vec![rule.parse().unwrap()],
+            ..self.world.options()
+        });
+        let origin = Arc::new(Origin::of_url(&url));
+        Box::new(HttpsTransport::new(client.unwrap(), url, origin))
+    }
+
+    fn disturb(&self, disturbance: Disturbance) -> bool {
+        self.wire.set(disturbance);
+        true
+    }
+
+    fn sent(&self) -> u64 {
+        self.wire.sent()
+    }
+}
+
 struct Directory(TempDir);
 
 impl Place for Directory {
@@ -104,6 +176,11 @@ async fn https_over_http_1_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn plain_http_conforms() {
     conforms(&Nginx::new("http://example.com/thing")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_of_ours_conforms() {
+    conforms(&Mirror::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use dhow_fetchers::{
     fetch_pubkeys,
 };
 use dhow_image::{BuildOptions, Compression, ImageManifest, Name, build, read_summary};
+use dhow_store::Dependents;
 use dhow_trust::{Certificate, sign};
 use serde_json::json;
 
@@ -119,6 +120,23 @@ async fn the_pull_policy_says_when_the_network_is_asked() {
         );
     }
     assert_eq!(publisher.stored().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_of_a_place_goes_with_its_image() {
+    let (publisher, _) = published();
+    let known = || {
+        let files = std::fs::read_dir(publisher.context.store.downloads_dir()).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".got")).count()
+    };
+    let id = publisher.fetch("example.com/team/app:1.0").await.unwrap().id;
+    assert_eq!(known(), 1);
+    publisher.fetch(&id.to_string()).await.unwrap();
+    assert_eq!(known(), 1, "it stays while the image does");
+    publisher.context.store.remove(&[id], Dependents::Protected).unwrap();
+    let _ = publisher.fetch("example.com/team/none").await;
+    assert_eq!(known(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -178,6 +178,9 @@ fn mirrors_are_asked_in_the_operators_order() {
         assert_eq!(world.dhow(&["fetch", "example.com/app"]).success().trim(), ids[0]);
         let after = asked();
         assert_eq!((after.0 - before.0, after.1 - before.1), expected, "{mode}");
+        let discovered = world.dhow(&["discover", "example.com/app"]).success();
+        let is_mirrors = discovered.contains("https://mirror.example/files/app.aci\n");
+        assert_eq!(is_mirrors, mode != "fallback", "{mode}: {discovered}");
     }
 
     // A mirror is no authority: what it alters is not believed, and the name itself is asked then, or nobody.

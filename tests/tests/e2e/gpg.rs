@@ -40,6 +40,30 @@ fn gpg_signs_and_dhow_verifies() {
     }
 }
 
+/// rkt, whose OpenPGP is Go's of its time, reads what this reads of RSA.
+#[test]
+fn a_key_is_of_rsa_where_that_is_asked_for() {
+    let world = World::new();
+    world
+        .dhow(&["key", "generate", "--algorithm", "rsa", "Carly <carly@example.com>"])
+        .success();
+    world.image("example.com/app").version("1").build("app.aci");
+    world.dhow(&["sign", "app.aci"]).success();
+    world.dhow(&["key", "export", "carly", "-o", "carly.asc"]).success();
+    let gpg = world.gpg();
+    gpg.run(&["--import", &world.arg("carly.asc")]).success();
+    let listed = gpg.run(&["--with-colons", "--list-keys"]).success();
+    let kinds = listed
+        .lines()
+        .filter(|line| line.starts_with("pub:") || line.starts_with("sub:"));
+    let kinds: Vec<_> = kinds
+        .map(|line| line.split(':').skip(2).take(2).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(kinds, [["3072", "1"], ["3072", "1"]], "{listed}");
+    gpg.run(&["--verify", &world.arg("app.aci.asc"), &world.arg("app.aci")])
+        .success();
+}
+
 #[test]
 fn dhow_signs_and_gpg_verifies() {
     let world = World::new();
