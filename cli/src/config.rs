@@ -27,7 +27,7 @@ use dhow_image::Name;
 use serde::Deserialize;
 use url::Url;
 
-use crate::fetch::Pull;
+use crate::{fetch::Pull, quantity};
 
 /// What is configured, of all files together.
 #[derive(Debug, Default)]
@@ -35,6 +35,7 @@ pub(crate) struct Config {
     /// The data directory.
     pub(crate) data: Option<PathBuf>,
     pub(crate) fetch: FetchConfig,
+    pub(crate) store: StoreConfig,
     mirrors: Vec<Mirror>,
     /// Later ones come first.
     credentials: Vec<Credential>,
@@ -60,12 +61,28 @@ pub(crate) struct FetchConfig {
     pub(crate) timeout: Option<NonZeroU16>,
 }
 
+/// How large the store may become.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct StoreConfig {
+    /// Bytes, as `10GiB`: what `store gc` leaves of it at most.
+    #[serde(default, deserialize_with = "size")]
+    pub(crate) max_size: Option<u64>,
+}
+
+fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    quantity::size(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     data: Option<PathBuf>,
     #[serde(default)]
     fetch: FetchConfig,
+    #[serde(default)]
+    store: StoreConfig,
     #[serde(default, rename = "mirror")]
     mirrors: Vec<MirrorTable>,
     #[serde(default)]
@@ -197,6 +214,7 @@ impl Config {
             attempts: file.fetch.attempts.or(earlier.attempts),
             timeout: file.fetch.timeout.or(earlier.timeout),
         };
+        self.store.max_size = file.store.max_size.or(self.store.max_size);
         self.limit_rate()?;
         let prefixes: Vec<_> = file.mirrors.iter().map(|mirror| mirror.prefix.clone()).collect();
         self.mirrors.retain(|mirror| !prefixes.contains(&mirror.prefix));

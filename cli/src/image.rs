@@ -130,7 +130,7 @@ pub(crate) fn image(context: &Context, command: ImageCommand) -> Result<ExitCode
         ImageCommand::Export(options) => export(&store, &options),
         ImageCommand::Extract(options) => extract::extract(&store, &options),
         ImageCommand::Render(options) => render::render(&store, &options),
-        ImageCommand::Unmount(options) => mount::unmount(&options),
+        ImageCommand::Unmount(options) => mount::unmount(&store, &options),
         ImageCommand::Diff(options) => diff::diff(&store, &options),
         ImageCommand::Mount(options) => return mount::mount(&store, &options),
         ImageCommand::Verify(options) => return verify::verify(&store, &options),

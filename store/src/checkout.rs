@@ -268,7 +268,12 @@ impl CheckOut<'_> {
             let (uid, gid) = (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid));
             fchownat(&self.current, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
         }
-        self.set_xattrs(metadata, |attribute, value| xattr::set(&here, attribute, value))?;
+        // The kernel knows `user.*` of files and directories only, and shows it of nothing else either.
+        let of_files = |attribute: &OsStr| attribute.as_bytes().starts_with(b"user.");
+        self.set_xattrs(metadata, |attribute, value| match of_files(attribute) {
+            true => Ok(()),
+            false => xattr::set(&here, attribute, value),
+        })?;
         if !is_symlink {
             let file = openat(
                 &self.current,

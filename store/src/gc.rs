@@ -34,6 +34,8 @@ const BATCH: Duration = Duration::from_millis(20);
 const PAUSE: Duration = Duration::from_millis(5);
 /// Temporary files are left for this long at least: their owner may be waiting for somebody's network or passphrase.
 const LEAST_AGE_OF_TEMPORARY: Duration = Duration::from_hours(24);
+/// The same for blobs: a fetch marks those that it finds here, and then fetches the others.
+const LEAST_AGE_OF_BLOBS: Duration = Duration::from_hours(1);
 
 /// Whether anything is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +80,8 @@ pub struct GcReport {
     pub objects: Amount,
     /// Rendered trees.
     pub trees: Amount,
+    /// What registries sent, and nobody used within the grace period.
+    pub blobs: Amount,
     /// What processes that died have left in `tmp/`, and damaged things of which the store has whole ones again.
     pub leftovers: Amount,
     /// By how many bytes the store exceeds its limit all the same, since pods and pins hold the rest.
@@ -87,7 +91,7 @@ pub struct GcReport {
 impl GcReport {
     /// All of it together, without the images' own files.
     pub fn freed(&self) -> Amount {
-        let parts = [self.objects, self.trees, self.leftovers];
+        let parts = [self.objects, self.trees, self.blobs, self.leftovers];
         Amount {
             number: parts.iter().map(|part| part.number).sum(),
             bytes: parts.iter().map(|part| part.bytes).sum(),
@@ -106,6 +110,9 @@ impl Store {
             true => Some(self.collector_lock(options)?),
             false => None,
         };
+        if removes {
+            self.forget_ended_mounts()?;
+        }
         let mut report = GcReport::default();
         let objects = self.list_objects()?;
         let now = SystemTime::now();
@@ -140,6 +147,7 @@ impl Store {
             Effect::Report => {
                 report.objects = unneeded.iter().map(|(_, bytes)| *bytes).collect();
                 report.trees = self.unneeded_trees(&going, options)?.values().copied().collect();
+                report.blobs = self.old_blobs(options)?.values().copied().collect();
                 report.leftovers = self.leftovers(options)?.values().copied().collect();
             }
             Effect::Remove => {
@@ -151,6 +159,10 @@ impl Store {
                         discard(&aside)?;
                         report.trees.add(bytes);
                     }
+                }
+                for (path, bytes) in self.old_blobs(options)? {
+                    discard(&path)?;
+                    report.blobs.add(bytes);
                 }
                 for (path, bytes) in self.leftovers(options)? {
                     discard(&path)?;
@@ -208,6 +220,24 @@ impl Store {
         let mut paths = HashMap::new();
         for tree in of_going.chain(unneeded) {
             paths.insert(tree.path.clone(), disk_usage(&tree.path)?);
+        }
+        Ok(paths)
+    }
+
+    /// The blobs of registries that no fetch has used for so long, with what they take. Any of them can be fetched
+    /// again; one that an image is being made of was used a moment ago.
+    fn old_blobs(&self, options: &GcOptions) -> Result<HashMap<PathBuf, u64>, StoreError> {
+        let mut paths = HashMap::new();
+        for algorithm in entries(&self.root().join("blobs"))? {
+            if !algorithm.is_dir() {
+                continue;
+            }
+            for path in entries(&algorithm)? {
+                let used = path.symlink_metadata().and_then(|metadata| metadata.modified());
+                if used.is_ok_and(|used| age(SystemTime::now(), used) >= options.grace.max(LEAST_AGE_OF_BLOBS)) {
+                    paths.insert(path.clone(), disk_usage(&path)?);
+                }
+            }
         }
         Ok(paths)
     }

@@ -33,6 +33,9 @@ impl Store {
     /// those that went, or would.
     pub fn collect_images(&self, options: &ImageGcOptions) -> Result<Vec<ImageRecord>, StoreError> {
         self.check_writable()?;
+        if options.effect == Effect::Remove {
+            self.forget_ended_mounts()?;
+        }
         let _lock = locks::ingest(self.root())?;
         let images = Images::of(self)?;
         let users = Roots::of(self)?.users(&images);

@@ -24,6 +24,7 @@ mod image_gc;
 mod index;
 mod inventory;
 mod locks;
+mod mounted;
 mod object;
 pub mod pack;
 mod pin;

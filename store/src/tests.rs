@@ -514,3 +514,24 @@ fn a_verified_image_gets_no_files_that_nobody_vouches_for() {
     assert_eq!(layers(&app), [evil, app]);
     assert_eq!(world.store.provenance(&evil).unwrap(), json!({"verified": true}));
 }
+
+#[test]
+fn attributes_that_linux_has_no_place_for_do_not_keep_an_image_from_being_copied() {
+    use crate::{
+        checkout::{Before, Contents, check_out},
+        tree::{Metadata, NodeKind, Tree},
+    };
+    let mut metadata = Metadata::root_owned(0o777);
+    metadata.xattrs.insert(b"user.note".to_vec(), b"of a link".to_vec());
+    let mut tree = Tree::new();
+    let link = NodeKind::Symlink(b"target".to_vec());
+    tree.insert(b"link", metadata.clone(), link).unwrap();
+    tree.insert(b"pipe", metadata, NodeKind::Fifo).unwrap();
+    tree.sort();
+    for contents in [Contents::Copied, Contents::Stubs] {
+        let directory = TempDir::new().unwrap();
+        check_out(&tree, directory.path(), Path::new("objects"), contents, Before::Empty).unwrap();
+        let target = fs::read_link(directory.path().join("link")).unwrap();
+        assert_eq!(target, Path::new("target"));
+    }
+}

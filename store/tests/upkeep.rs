@@ -288,6 +288,47 @@ fn what_somebody_needs_is_not_removed() {
 }
 
 #[test]
+fn what_is_mounted_is_not_removed() {
+    let world = World::new();
+    let a = world.add(&manifest("example.com/a"), &[("x", "a")]);
+    let b = world.add(&manifest("example.com/b"), &[("x", "b")]);
+    let place = Path::new("/mnt/here");
+    world.store.pin_mounted(place, &a).unwrap();
+    world.store.pin_mounted(place, &b).unwrap();
+    // An earlier run of the machine had this one mounted.
+    let ended = world.path("pins/mounted-0e7a1c5e-5b1f-4a55-8f0d-8f3b8a3b8f10-0123456789abcdef");
+    fs::write(&ended, format!("{a}\n")).unwrap();
+    let all = ImageGcOptions {
+        unused_for: Duration::ZERO,
+        only_superseded: false,
+        effect: Effect::Remove,
+    };
+    assert!(world.store.collect_images(&all).unwrap().is_empty());
+    assert!(!ended.exists(), "what has ended holds nothing");
+    let refused = world.store.remove(&[a], Dependents::Protected);
+    assert!(matches!(refused, Err(StoreError::InUse { .. })), "{refused:?}");
+    world.store.unpin_mounted(place).unwrap();
+    assert_eq!(world.store.collect_images(&all).unwrap().len(), 2);
+    assert!(world.store.pins().unwrap().is_empty());
+}
+
+#[test]
+fn blobs_that_no_fetch_uses_go() {
+    let world = World::new();
+    let blobs = world.path("blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    for (name, age) in [("00", 0), ("11", 7200)] {
+        fs::write(blobs.join(name), vec![1; 5000]).unwrap();
+        let file = fs::File::options().write(true).open(blobs.join(name)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+    }
+    let report = world.collect();
+    assert_eq!((report.blobs.number, report.blobs.bytes > 0), (1, true));
+    assert!(blobs.join("00").exists(), "a fetch may be using it");
+    assert!(!blobs.join("11").exists());
+}
+
+#[test]
 fn images_that_nobody_uses_go() {
     let world = World::new();
     let old = world.add(&version("example.com/a", "1.0.0"), &[("x", "one")]);

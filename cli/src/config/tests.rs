@@ -50,7 +50,10 @@ fn later_files_win() {
             "[[mirror]]\nprefix = 'example.com'\nurl = 'https://a.example'\nmode = 'only'\n\
              [[mirror]]\nprefix = 'example.com'\nurl = 'https://b.example'\nmode = 'only'",
         ),
-        ("etc/config.d/10.toml", "[fetch]\nstreams = 1\npull = 'never'"),
+        (
+            "etc/config.d/10.toml",
+            "[fetch]\nstreams = 1\npull = 'never'\n[store]\nmax-size = '10GiB'",
+        ),
         ("etc/config.d/ignored.txt", "!"),
         (
             "etc/paths.d/paths.json",
@@ -61,6 +64,7 @@ fn later_files_win() {
     assert_eq!(config.data, Some("/rkt".into()));
     assert_eq!((config.fetch.streams, config.fetch.jobs), (Some(1), Some(5)));
     assert_eq!(config.fetch.pull, Some(Pull::Never));
+    assert_eq!(config.store.max_size, Some(10 << 30));
     assert!(config.limit_rate().unwrap().is_some());
     let sources = |name: &str| {
         let mirrors = config.mirrors();

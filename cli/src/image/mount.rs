@@ -14,6 +14,7 @@ use dhow_store::{Rootfs, Store};
 use nix::{
     mount::{MntFlags, MsFlags, mount as mount_call, umount2},
     sched::{CloneFlags, unshare},
+    sys::signal::{SigHandler, Signal, signal},
     unistd::{getegid, geteuid},
 };
 
@@ -24,7 +25,8 @@ use crate::{context::is_root, failure::Usage};
 ///
 /// With a directory, it stays until `dhow image unmount` or the machine's next start. With a command, only that
 /// command and its children see it: they start in its root directory, and it goes when the command ends, whose exit
-/// code is passed on. The command comes from this machine, not from the image.
+/// code is passed on. The command comes from this machine, not from the image. What is mounted is pinned: `image pins`
+/// shows it.
 #[derive(Args)]
 #[command(
     override_usage = "dhow image mount REF DIR\n       dhow image mount REF [DIR] -- COMMAND…",
@@ -45,7 +47,7 @@ pub(crate) struct MountArguments {
     command: Vec<String>,
 }
 
-/// Unmounts what `dhow image mount` has mounted.
+/// Unmounts what `dhow image mount` has mounted, of the same data directory: until then the image stays.
 #[derive(Args)]
 #[command(after_help = "Example:\n  dhow image unmount /mnt")]
 pub(crate) struct UnmountArguments {
@@ -63,13 +65,29 @@ pub(crate) fn mount(store: &Store, options: &MountArguments) -> Result<ExitCode>
         )
         .into()),
         (Some(directory), []) => {
-            mount_at(&store.rootfs(&id)?, directory)?;
-            Ok(ExitCode::SUCCESS)
+            // Before anything else: from here on, nobody collects what will be mounted.
+            let place = found(directory)?;
+            store.pin_mounted(&place, &id)?;
+            let mounted = store
+                .rootfs(&id)
+                .map_err(Into::into)
+                .and_then(|rootfs| mount_at(&rootfs, &place));
+            if mounted.is_err() && !is_ours(&place)? {
+                store.unpin_mounted(&place)?;
+            }
+            mounted.map(|()| ExitCode::SUCCESS)
         }
         (directory, command) => {
-            let rootfs = store.rootfs(&id)?;
             let temporary = tempfile::tempdir().context("Could not make a directory to mount at")?;
-            with_command(&rootfs, directory.as_deref().unwrap_or(temporary.path()), command)
+            // Others may mount at the same place, which they see nothing of: the pin has a name of our own.
+            let pin = temporary.path();
+            store.pin_mounted(pin, &id)?;
+            let run = store
+                .rootfs(&id)
+                .map_err(Into::into)
+                .and_then(|rootfs| with_command(&rootfs, directory.as_deref().unwrap_or(temporary.path()), command));
+            store.unpin_mounted(pin)?;
+            run
         }
     }
 }
@@ -89,6 +107,11 @@ fn with_command(rootfs: &Rootfs, directory: &Path, command: &[String]) -> Result
         .current_dir(directory)
         .spawn()
         .with_context(|| format!("Could not run `{program}`"))?;
+    // These come from the terminal to the command, too, which decides what they mean; here there is to be tidied up.
+    for from_terminal in [Signal::SIGINT, Signal::SIGQUIT] {
+        // SAFETY: no code of ours runs when the signal comes.
+        unsafe { signal(from_terminal, SigHandler::SigIgn) }?;
+    }
     let status = child.wait()?;
     // So that the directory, if it is a temporary one, can be removed.
     umount2(directory, MntFlags::MNT_DETACH).with_context(|| format!("Could not unmount `{}`", directory.display()))?;
@@ -114,16 +137,24 @@ fn own_namespaces() -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn unmount(options: &UnmountArguments) -> Result<()> {
-    let directory = &options.directory;
-    let shown = directory.display();
-    let place = directory
-        .canonicalize()
-        .with_context(|| format!("Could not find `{shown}`"))?;
+pub(crate) fn unmount(store: &Store, options: &UnmountArguments) -> Result<()> {
+    let shown = options.directory.display();
+    let place = found(&options.directory)?;
     if !is_ours(&place)? {
         bail!("`{shown}` is no image that `dhow image mount` has mounted");
     }
-    umount2(&place, MntFlags::UMOUNT_NOFOLLOW).with_context(|| format!("Could not unmount `{shown}`"))
+    umount2(&place, MntFlags::UMOUNT_NOFOLLOW).with_context(|| format!("Could not unmount `{shown}`"))?;
+    // What is below it, if another was mounted there before, stays held.
+    match is_ours(&place)? {
+        true => Ok(()),
+        false => Ok(store.unpin_mounted(&place)?),
+    }
+}
+
+/// A directory by the one path that the kernel shows.
+fn found(directory: &Path) -> Result<PathBuf> {
+    let place = directory.canonicalize();
+    place.with_context(|| format!("Could not find `{}`", directory.display()))
 }
 
 /// Whether what is mounted at a place is a root file system of a store: an overlay that says so, or a checkout.

@@ -27,7 +27,8 @@ pub(crate) struct GcArguments {
     /// Leaves what came in this time
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = quantity::duration)]
     grace: Duration,
-    /// Removes images until the store takes no more than this, as 500M or 10GiB
+    /// Removes images until the store takes no more than this, as 500M or 10GiB [default: `max-size` in `[store]` of
+    /// config.toml, else no limit]
     #[arg(long, value_name = "SIZE", value_parser = quantity::size)]
     max_size: Option<u64>,
     /// Waits for programs that take images in for this long
@@ -43,10 +44,11 @@ pub(crate) struct GcArguments {
 
 pub(super) fn gc(context: &Context, options: &GcArguments) -> Result<()> {
     let store = context.store()?;
+    let max_size = options.max_size.or(context.config()?.store.max_size);
     let report = store
         .collect(&GcOptions {
             grace: options.grace,
-            max_size: options.max_size,
+            max_size,
             effect: match options.dry_run {
                 true => Effect::Report,
                 false => Effect::Remove,
@@ -58,7 +60,7 @@ pub(super) fn gc(context: &Context, options: &GcArguments) -> Result<()> {
         Format::Text => print_text(&report, options.dry_run),
         Format::Json => print_json(&report),
     }
-    if let (Some(limit), 1..) = (options.max_size, report.excess) {
+    if let (Some(limit), 1..) = (max_size, report.excess) {
         bail!(
             "the store takes {} more than {}: pods, pins and what is younger than the grace period hold the rest",
             size(report.excess),
@@ -78,6 +80,7 @@ fn print_text(report: &GcReport, dry_run: bool) {
     };
     line("objects", report.objects);
     line("trees", report.trees);
+    line("blobs", report.blobs);
     line("leftovers", report.leftovers);
     print(format_args!("{verb:<11}{}", size(report.freed().bytes)));
 }
@@ -92,6 +95,7 @@ fn print_json(report: &GcReport) {
         "images": images.collect::<Vec<_>>(),
         "objects": amount(report.objects),
         "trees": amount(report.trees),
+        "blobs": amount(report.blobs),
         "leftovers": amount(report.leftovers),
         "freedBytes": report.freed().bytes,
         "excessBytes": report.excess,

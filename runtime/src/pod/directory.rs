@@ -15,6 +15,9 @@ use nix::unistd::Pid;
 use super::{PodId, PodLock, PodState, state::Facts};
 use crate::{PodError, app_status::AppStatus};
 
+/// A directory without a lock may be one whose maker takes it next.
+const LEAST_AGE_OF_EMBRYOS: Duration = Duration::from_secs(60);
+
 /// All pods of a data directory.
 pub(crate) struct Pods {
     path: PathBuf,
@@ -101,11 +104,15 @@ impl Pods {
         found.pop().ok_or_else(not_found)
     }
 
-    /// Directories that never became pods, since whoever made them was killed, and that are older than `age`.
+    /// Directories that never became pods, since whoever made them was killed, and that are older than `age`, or than
+    /// what it takes to make one of them a pod: its maker holds its lock from the second moment of its life.
     pub(crate) fn stale_embryos(&self, age: Duration) -> Result<Vec<PathBuf>, PodError> {
+        let age = age.max(LEAST_AGE_OF_EMBRYOS);
         let is_old = |path: &PathBuf| {
             let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
-            modified.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|passed| passed >= age))
+            let is_old =
+                modified.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|passed| passed >= age));
+            is_old && PodLock::is_held(&path.join("lock")).is_ok_and(|held| !held)
         };
         let embryos = self.names()?.into_iter().filter(|name| name.starts_with(".new-"));
         Ok(embryos.map(|name| self.path.join(name)).filter(is_old).collect())

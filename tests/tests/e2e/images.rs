@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-use dhow_tests::{Outcome, World, differences, programs, tree};
+use dhow_tests::{Disk, Outcome, World, differences, programs, tree};
 use serde_json::{Value, json};
 
 /// A root file system with every kind of file and of metadata that an archive of GNU tar can hold.
@@ -139,8 +139,11 @@ fn mounted_and_extracted_files_are_those_of_the_tar_in_every_attribute() {
     fs::create_dir(world.path("mounted")).unwrap();
     world.dhow(&["image", "mount", &id, "mounted"]).success();
     let seen = tree(&world.path("mounted"));
+    world.dhow(&["image", "rm", &id]).exited(1).says("pin `mounted-");
+    world.dhow(&["store", "gc", "--grace", "0"]).success();
     let written = fs::write(world.path("mounted/new"), "no").unwrap_err();
     world.dhow(&["image", "unmount", "mounted"]).success();
+    assert_eq!(world.dhow(&["image", "pins"]).success(), "");
     assert_eq!(differences(&seen, &expected), Vec::<String>::new());
     assert_eq!(written.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
     assert_eq!(fs::read_dir(world.path("mounted")).unwrap().count(), 0);
@@ -297,6 +300,7 @@ fn a_command_sees_the_image_and_nobody_else_does() {
     };
     let seen = mount(&["--", "sh", "-c", "cat etc/greeting; exit 7"]).exited(7);
     assert_eq!(seen.stdout, "hello\n");
+    assert_eq!(world.dhow(&["image", "pins"]).success(), "");
     fs::create_dir(world.path("here")).unwrap();
     assert_eq!(mount(&["here", "--", "ls", "etc"]).success(), "greeting\n");
     assert_eq!(fs::read_dir(world.path("here")).unwrap().count(), 0);
@@ -337,4 +341,41 @@ fn a_command_sees_the_image_and_nobody_else_does() {
         fs::read_to_string(home.path().join("out/etc/greeting")).unwrap(),
         "hello\n"
     );
+}
+
+#[test]
+fn copies_share_their_blocks_where_the_file_system_can() {
+    Disk::privacy();
+    let world = World::new();
+    let image = world.image("example.com/app").file("large", &vec![b'x'; 48 << 20]);
+    image.build("app.aci");
+    let disk = Disk::new(&world.path("disk"), "xfs", 512, &world.path("mounted"));
+    let dir = world.arg("mounted/dhow");
+    let dhow = |arguments: &[&str]| world.dhow(&[&["--dir", &dir, "--insecure-options=image"], arguments].concat());
+    dhow(&["fetch", &world.arg("app.aci")]).success();
+    let used = || {
+        // What is not written yet counts only when it is.
+        Outcome::of(Command::new("sync").arg("-f").arg(world.path("mounted"))).success();
+        let status = nix::sys::statvfs::statvfs(&world.path("mounted")).unwrap();
+        (status.blocks() - status.blocks_free()) * status.fragment_size()
+    };
+    let before = used();
+    dhow(&["image", "extract", "example.com/app", "mounted/out"]).success();
+    let copy = fs::read(world.path("mounted/out/large")).unwrap();
+    assert!(copy.len() == 48 << 20 && copy.iter().all(|&byte| byte == b'x'));
+    let added = used() - before;
+    assert!(added < 8 << 20, "the copy of 48 MiB took {added} bytes");
+    disk.unmount();
+}
+
+#[test]
+fn an_archive_that_somebody_writes_to_is_copied_first() {
+    let world = World::new();
+    let image = world.image("example.com/app").file("etc/greeting", b"hello\n");
+    image.build("app.aci");
+    let writer = fs::File::options().write(true).open(world.path("app.aci")).unwrap();
+    let id = fetch(&world, "app.aci");
+    drop(writer);
+    // Without one, it is read where it lies.
+    assert_eq!(fetch(&world, "app.aci"), id);
 }
