@@ -10,11 +10,11 @@
 
 mod acl;
 mod compression;
+mod digest_writer;
 mod entry;
 mod error;
 mod extensions;
 mod header;
-mod id_writer;
 mod limits;
 mod manifest_json;
 mod names;
@@ -26,9 +26,9 @@ mod tar_pipe;
 mod writer;
 
 pub use compression::{Compression, Compressor, Decompressor};
+pub(crate) use digest_writer::DigestWriter;
 pub use entry::{Entry, EntryKind};
 pub use error::ArchiveError;
-pub(crate) use id_writer::IdWriter;
 pub use limits::Limits;
 pub(crate) use manifest_json::check as check_manifest_json;
 pub use reader::TarReader;

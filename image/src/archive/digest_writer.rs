@@ -1,34 +1,32 @@
-//! [`IdWriter`]: the image ID of a tar while it is written.
+//! [`DigestWriter`]: the digest and the size of what is written, while it is written.
 
 use std::io::{self, Write};
 
-use sha2::{Digest, Sha512};
+use sha2::Digest;
 
-use crate::image_id::ImageId;
-
-/// Counts and digests the bytes of a tar that pass through it.
-pub(crate) struct IdWriter<W> {
+/// Counts and digests the bytes that pass through it.
+pub(crate) struct DigestWriter<W, D> {
     inner: W,
-    hasher: Sha512,
+    hasher: D,
     size: u64,
 }
 
-impl<W: Write> IdWriter<W> {
+impl<W: Write, D: Digest> DigestWriter<W, D> {
     pub(crate) fn new(inner: W) -> Self {
         Self {
             inner,
-            hasher: Sha512::new(),
+            hasher: D::new(),
             size: 0,
         }
     }
 
-    /// The image ID and the size of what was written, and what it was written to.
-    pub(crate) fn finish(self) -> (ImageId, u64, W) {
-        (ImageId::from_sha512(self.hasher), self.size, self.inner)
+    /// The hasher and the size of all that was written, and where it went.
+    pub(crate) fn finish(self) -> (D, u64, W) {
+        (self.hasher, self.size, self.inner)
     }
 }
 
-impl<W: Write> Write for IdWriter<W> {
+impl<W: Write, D: Digest> Write for DigestWriter<W, D> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(bytes)?;
         self.hasher.update(&bytes[..written]);

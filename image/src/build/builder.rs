@@ -11,12 +11,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sha2::Sha512;
+
 use super::{BuildError, BuildOptions, Built};
-use crate::archive::{Compressor, Entry, EntryKind, IdWriter, RootfsPath, TarWriter};
+use crate::{
+    ImageId,
+    archive::{Compressor, DigestWriter, Entry, EntryKind, RootfsPath, TarWriter},
+};
 
 /// Writes one archive.
 pub(super) struct Builder<'a, W: Write> {
-    tar: TarWriter<IdWriter<Compressor<W>>>,
+    tar: TarWriter<DigestWriter<Compressor<W>, Sha512>>,
     options: &'a BuildOptions,
     /// Files with several names: where the first of them went, by device and inode.
     links: HashMap<(u64, u64), RootfsPath>,
@@ -30,7 +35,7 @@ impl<'a, W: Write> Builder<'a, W> {
     pub(super) fn new(options: &'a BuildOptions, archive: W) -> Result<Self, BuildError> {
         let compressor = Compressor::new(options.compression, archive).map_err(BuildError::Write)?;
         Ok(Self {
-            tar: TarWriter::new(IdWriter::new(compressor)),
+            tar: TarWriter::new(DigestWriter::new(compressor)),
             options,
             links: HashMap::new(),
             entries: 0,
@@ -59,13 +64,13 @@ impl<'a, W: Write> Builder<'a, W> {
     }
 
     pub(super) fn finish(self) -> Result<Built, BuildError> {
-        let (id, tar_size, compressor) = self.tar.finish().map_err(BuildError::Write)?.finish();
+        let (hasher, tar_size, compressor) = self.tar.finish().map_err(BuildError::Write)?.finish();
         compressor
             .finish()
             .and_then(|mut archive| archive.flush())
             .map_err(BuildError::Write)?;
         Ok(Built {
-            id,
+            id: ImageId::from_sha512(hasher),
             tar_size,
             entries: self.entries,
             sockets: self.sockets,

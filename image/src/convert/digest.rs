@@ -1,9 +1,9 @@
-//! Digests, as OCI writes them, and readers and writers that compute them on the way.
+//! Digests, as OCI writes them, and readers that compute them on the way.
 
 use std::{
     cell::Cell,
     fmt,
-    io::{self, Read, Write},
+    io::{self, Read},
     rc::Rc,
     str::FromStr,
 };
@@ -40,7 +40,8 @@ impl Digest {
         Self::from_sha256(Sha256::new_with_prefix(bytes))
     }
 
-    fn from_sha256(hasher: Sha256) -> Self {
+    /// The digest of what this hasher was given.
+    pub(super) fn from_sha256(hasher: Sha256) -> Self {
         Self {
             algorithm: Algorithm::Sha256,
             hex: hex::encode(hasher.finalize()),
@@ -213,41 +214,6 @@ impl<R: Read> Read for VerifiedReader<R> {
             self.check_end()?;
         }
         Ok(read)
-    }
-}
-
-/// Counts and digests what passes through.
-pub(super) struct DigestWriter<W> {
-    inner: W,
-    hasher: Sha256,
-    size: u64,
-}
-
-impl<W: Write> DigestWriter<W> {
-    pub(super) fn new(inner: W) -> Self {
-        Self {
-            inner,
-            hasher: Sha256::new(),
-            size: 0,
-        }
-    }
-
-    /// The SHA-256 and the size of all that was written, and where it went.
-    pub(super) fn finish(self) -> (Digest, u64, W) {
-        (Digest::from_sha256(self.hasher), self.size, self.inner)
-    }
-}
-
-impl<W: Write> Write for DigestWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
     path::Path,
 };
 
+use sha2::Sha256;
 use tempfile::NamedTempFile;
 
 use super::{
@@ -17,13 +18,14 @@ use super::{
     blob::{directory_of, make_directory, temporary, write_error},
     config::config_of,
     container::{not_a, read_error},
-    digest::{Digest, DigestWriter},
+    digest::Digest,
     document::{ImageConfig, RootFs},
     packing::Watched,
 };
 use crate::{
     archive::{
-        ArchiveError, Compression, Compressor, Decompressor, EntryKind, Limits, RootfsPath, TarReader, TarWriter,
+        ArchiveError, Compression, Compressor, Decompressor, DigestWriter, EntryKind, Limits, RootfsPath, TarReader,
+        TarWriter,
     },
     manifest::ImageManifest,
 };
@@ -165,9 +167,9 @@ fn pack_layer(
     let in_aci = |source| aci_error(aci, source);
     let in_directory = write_error(directory);
     let file = temporary(directory)?;
-    let blob = DigestWriter::new(BufWriter::with_capacity(128 << 10, file));
+    let blob = DigestWriter::<_, Sha256>::new(BufWriter::with_capacity(128 << 10, file));
     let compressor = Compressor::new(compression, blob).map_err(&in_directory)?;
-    let mut layer = TarWriter::of_layer(DigestWriter::new(compressor));
+    let mut layer = TarWriter::of_layer(DigestWriter::<_, Sha256>::new(compressor));
     let mut whitelist = Whitelist::new(manifest);
     let mut tar = open(aci, limits)?;
     while let Some(entry) = tar.next_entry().map_err(in_aci)? {
@@ -199,9 +201,9 @@ fn pack_layer(
     Ok(PackedLayer {
         file,
         compression,
-        digest,
+        digest: Digest::from_sha256(digest),
         size,
-        diff_id,
+        diff_id: Digest::from_sha256(diff_id),
     })
 }
 

@@ -5,15 +5,17 @@ use std::{
     io::{self, Read, Write},
 };
 
+use sha2::Sha512;
+
 use super::ConvertError;
 use crate::{
-    archive::{Compression, Compressor, Entry, EntryKind, IdWriter, RootfsPath, TarWriter},
+    archive::{Compression, Compressor, DigestWriter, Entry, EntryKind, RootfsPath, TarWriter},
     image_id::ImageId,
 };
 
 /// An ACI that is being written, its manifest first.
 pub(super) struct Packer<W: Write> {
-    tar: TarWriter<IdWriter<Compressor<W>>>,
+    tar: TarWriter<DigestWriter<Compressor<W>, Sha512>>,
     entries: u64,
 }
 
@@ -33,7 +35,7 @@ pub(super) enum AppendError {
 impl<W: Write> Packer<W> {
     pub(super) fn new(out: W, compression: Compression, manifest: &[u8], mtime: i64) -> Result<Self, ConvertError> {
         let compressor = Compressor::new(compression, out).map_err(ConvertError::Output)?;
-        let mut tar = TarWriter::new(IdWriter::new(compressor));
+        let mut tar = TarWriter::new(DigestWriter::new(compressor));
         let entry = Entry {
             kind: EntryKind::Manifest {
                 size: manifest.len() as u64,
@@ -65,9 +67,9 @@ impl<W: Write> Packer<W> {
     }
 
     pub(super) fn finish(self) -> Result<Packed, ConvertError> {
-        let (id, tar_size, compressor) = self.tar.finish().map_err(ConvertError::Output)?.finish();
+        let (hasher, tar_size, compressor) = self.tar.finish().map_err(ConvertError::Output)?.finish();
         let packed = Packed {
-            id,
+            id: ImageId::from_sha512(hasher),
             entries: self.entries,
             tar_size,
         };
