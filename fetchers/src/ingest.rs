@@ -9,6 +9,9 @@
 //! only when its end has shown that nothing was altered, and never before its signature was verified: where the name
 //! is not known yet, by the key of anybody who is trusted at all, and again by name once the manifest is readable.
 //!
+//! One that lies on this machine is not copied where the kernel can see to it that nobody changes it until it is in
+//! the store; that it did is asked after the verification, and again before the image becomes visible.
+//!
 //! All of this is blocking work, on threads made for that.
 
 mod record;

@@ -28,6 +28,7 @@ impl Store {
     /// Whoever reads one meanwhile ends well or with an error that names what is gone.
     pub fn remove(&self, ids: &[ImageId], dependents: Dependents) -> Result<(), StoreError> {
         self.check_writable()?;
+        self.forget_ended_mounts()?;
         let _lock = locks::ingest(self.root())?;
         self.remove_locked(ids, dependents)
     }

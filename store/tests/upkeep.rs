@@ -310,6 +310,10 @@ fn what_is_mounted_is_not_removed() {
     world.store.unpin_mounted(place).unwrap();
     assert_eq!(world.store.collect_images(&all).unwrap().len(), 2);
     assert!(world.store.pins().unwrap().is_empty());
+
+    let c = world.add(&manifest("example.com/c"), &[("x", "c")]);
+    fs::write(&ended, format!("{c}\n")).unwrap();
+    world.store.remove(&[c], Dependents::Protected).unwrap();
 }
 
 #[test]
