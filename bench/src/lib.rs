@@ -11,6 +11,7 @@
 
 pub mod bittorrent;
 mod contest;
+mod delta;
 pub mod export;
 pub mod fetch;
 mod floor;
@@ -25,5 +26,6 @@ pub mod ten;
 mod usage;
 
 pub use contest::Contest;
+pub use delta::delta;
 pub use images::{Change, Images};
 pub use packs::{Packs, packs};

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use dhow_bench::{Images, bittorrent, export, fetch, https, mount, packs, read, second, ten};
+use dhow_bench::{Images, bittorrent, delta, export, fetch, https, mount, packs, read, second, ten};
 
 /// Measures dhow beside its peers, in turns, and prints medians and ratios.
 ///
@@ -33,10 +33,10 @@ struct Arguments {
     /// Lets whole directories differ between related images, where single files do otherwise
     #[arg(long)]
     clustered: bool,
-    /// The tree that `packs` updates to, instead of one in which 5 % of the files differ
+    /// The tree that `packs` and `delta` update to, instead of one in which 5 % of the files differ
     #[arg(long, value_name = "DIR")]
     new: Option<PathBuf>,
-    /// The level at which `packs` compresses
+    /// The level at which `packs` and `delta` compress
     #[arg(long, default_value_t = 9)]
     level: i32,
 }
@@ -59,6 +59,8 @@ enum Measurement {
     Mount,
     /// What an update costs in packs, beside `casync make`
     Packs,
+    /// What an update costs by recipe and packs, beside casync and a static delta of OSTree's
+    Delta,
     /// A download from nginx over TLS, beside curl
     Download,
     /// A download from an nginx that sends 8 MiB a second on each connection
@@ -110,6 +112,13 @@ fn measure(measurement: Measurement, place: &Path, arguments: &Arguments) -> Res
                 None => images.variant(1, change)?.0,
             };
             Ok(packs(&arguments.rootfs, &new, arguments.level, scratch.path())?.to_string())
+        }
+        Measurement::Delta => {
+            let new = match &arguments.new {
+                Some(new) => new.clone(),
+                None => images.variant(1, change)?.0,
+            };
+            delta(&arguments.rootfs, &new, arguments.level, scratch.path())
         }
         Measurement::Mount => mount::mount(&images, arguments.rounds),
         Measurement::Render => mount::render(&images, arguments.rounds),

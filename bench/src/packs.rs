@@ -153,7 +153,7 @@ fn chunks(
 }
 
 /// Bytes and number of the chunks in the store, once `tree` is in it too.
-fn casync(tree: &Path, store: &Path, scratch: &Path) -> Result<(u64, usize)> {
+pub(crate) fn casync(tree: &Path, store: &Path, scratch: &Path) -> Result<(u64, usize)> {
     let made = Command::new("casync")
         .arg("make")
         .arg(format!("--store={}", store.display()))
@@ -174,7 +174,7 @@ fn casync(tree: &Path, store: &Path, scratch: &Path) -> Result<(u64, usize)> {
 }
 
 /// All regular files beneath a directory, in the order of their paths.
-fn files(root: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut entries = fs::read_dir(root)?
         .map(|entry| Ok(entry?.path()))
         .collect::<Result<Vec<_>>>()?;

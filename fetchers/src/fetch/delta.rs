@@ -279,10 +279,7 @@ impl Fetcher<'_> {
                 progress: &*progress,
             };
             let staged = store.stage(reader).map_err(|error| match error {
-                dhow_store::StoreError::Archive(source) => Error::Archive {
-                    archive: of.clone(),
-                    source,
-                },
+                dhow_store::StoreError::Archive(source) => in_recipe(&of, DeltaError::Image(source)),
                 other => other.into(),
             })?;
             if *staged.id() != expected {

@@ -6,6 +6,8 @@ use dhow_image::{BuildOptions, Compression, ImageId, ImageManifest, Labels, Limi
 use serde_json::json;
 use tempfile::TempDir;
 
+mod hostile;
+
 use super::*;
 use crate::{
     Standing, Store,

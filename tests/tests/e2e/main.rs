@@ -4,6 +4,7 @@
 mod arrows;
 mod build;
 mod convert;
+mod delta;
 mod elsewhere;
 mod endurance;
 mod fetching;

@@ -1,0 +1,193 @@
+//! What an update costs on the wire by recipe and packs, beside casync and a static delta of OSTree's.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    path::Path,
+    process::Command,
+    sync::Arc,
+    time::Instant,
+};
+
+use anyhow::{Context, Result, ensure};
+use dhow_image::{BuildOptions, ImageManifest, Limits, Name, build};
+use dhow_store::{
+    Standing, Store,
+    delta::{Delta, DeltaHead, DeltaPack, PackOptions, Step, pack_image},
+    pack::{Backend, Directory, Layers},
+};
+
+use crate::packs::{casync, files};
+
+const NAME: &str = "bench.example/delta";
+/// What a signature has, and nearly always has had.
+const SIGNATURE: u64 = 400;
+
+/// Puts two trees into packs, one after the other, as `dhow publish --delta` does, and fetches the second with the
+/// first at hand, and with nothing. All that travels is counted, but for headers of HTTP and the page.
+pub fn delta(old: &Path, new: &Path, level: i32, scratch: &Path) -> Result<String> {
+    let backend: Arc<dyn Backend> = Arc::new(Directory::open(&scratch.join("delta-packs"))?);
+    let first_archive = archive(old, scratch, "first")?;
+    let second_archive = archive(new, scratch, "second")?;
+    let first = publish(&first_archive, &backend, &[], level, scratch)?;
+    let second = publish(&second_archive, &backend, &first.packs, level, scratch)?;
+
+    let fresh = Arc::new(Store::open(&scratch.join("delta-fresh"))?);
+    let whole = fetch(&fresh, &first, &backend)?;
+    let store = Arc::new(Store::open(&scratch.join("delta-store"))?);
+    let held = store.stage(File::open(&first_archive)?)?;
+    held.commit(&serde_json::json!({}), Standing::Verified)?;
+    let update = fetch(&store, &second, &backend)?;
+
+    let before = casync(old, &scratch.join("delta-casync"), scratch)?;
+    let after = casync(new, &scratch.join("delta-casync"), scratch)?;
+    let caidx = fs::metadata(scratch.join("tree.caidx"))?.len();
+    let casync = (after.0 - before.0 + caidx, after.1 - before.1 + 1);
+    let ostree = ostree(old, new, scratch)?;
+
+    let mut text = String::new();
+    let mega = |bytes: u64| bytes as f64 / 1e6;
+    let (first_size, second_size) = (
+        fs::metadata(&first_archive)?.len(),
+        fs::metadata(&second_archive)?.len(),
+    );
+    writeln!(
+        text,
+        "{} ({:.2} MB as .aci), then {} ({:.2} MB), level {level}",
+        old.display(),
+        mega(first_size),
+        new.display(),
+        mega(second_size)
+    )?;
+    writeln!(
+        text,
+        "all of the first       {:>8.3} MB   {} requests, ratio to its .aci {:.2}, {:.2} s",
+        mega(whole.bytes),
+        whole.requests,
+        whole.bytes as f64 / first_size as f64,
+        whole.seconds
+    )?;
+    writeln!(
+        text,
+        "the second, by update  {:>8.3} MB   {} requests, {:.0} KB each",
+        mega(update.bytes),
+        update.requests,
+        update.bytes as f64 / 1e3 / update.requests as f64
+    )?;
+    writeln!(
+        text,
+        "  beside casync        {:>8.3} MB   {} requests, ratio {:.2}",
+        mega(casync.0),
+        casync.1,
+        update.bytes as f64 / casync.0 as f64
+    )?;
+    writeln!(
+        text,
+        "  beside ostree        {:>8.3} MB   a static delta, ratio {:.2}",
+        mega(ostree),
+        update.bytes as f64 / ostree as f64
+    )?;
+    Ok(text)
+}
+
+struct Fetched {
+    bytes: u64,
+    requests: usize,
+    seconds: f64,
+}
+
+fn archive(tree: &Path, scratch: &Path, name: &str) -> Result<std::path::PathBuf> {
+    let path = scratch.join(format!("delta-{name}.aci"));
+    let manifest = ImageManifest::new(Name::new(NAME)?);
+    build(&manifest, tree, &BuildOptions::default(), File::create(&path)?)?;
+    Ok(path)
+}
+
+fn publish(
+    archive: &Path,
+    backend: &Arc<dyn Backend>,
+    known: &[DeltaPack],
+    level: i32,
+    scratch: &Path,
+) -> Result<DeltaHead> {
+    let options = PackOptions {
+        limits: Limits::default(),
+        layers: Layers::plain().compressed(level),
+        scratch,
+    };
+    let packed = pack_image(File::open(archive)?, backend, known, &options)?;
+    Ok(DeltaHead {
+        id: packed.id,
+        tar_size: packed.tar_size,
+        archive_sha512: [0; 64],
+        archive_size: fs::metadata(archive)?.len(),
+        recipe: packed.recipe,
+        up: 3,
+        packs: packed.packs,
+    })
+}
+
+/// What a client fetches, head and signature included, and how long it takes to put it together.
+fn fetch(store: &Arc<Store>, head: &DeltaHead, backend: &Arc<dyn Backend>) -> Result<Fetched> {
+    let began = Instant::now();
+    let (mut bytes, mut requests) = (head.to_bytes().len() as u64 + SIGNATURE, 2);
+    let mut delta = Delta::new(store.clone(), head.clone(), &Name::new(NAME)?)?;
+    loop {
+        match delta.step()? {
+            Step::Need(need) => {
+                for (pack, range) in need.ranges {
+                    requests += 1;
+                    bytes += range.end - range.start;
+                    let content = backend.read(&pack, range.clone())?.context("a pack is missing")?;
+                    delta.sparse().write(&pack, range.start, &content)?;
+                    delta.sparse().came(&pack, range)?;
+                }
+            }
+            Step::Ready(rebuild) => {
+                let staged = store.stage(rebuild)?;
+                ensure!(*staged.id() == head.id, "another image was rebuilt");
+                staged.commit(&serde_json::json!({}), Standing::Verified)?;
+                break;
+            }
+        }
+    }
+    Ok(Fetched {
+        bytes,
+        requests,
+        seconds: began.elapsed().as_secs_f64(),
+    })
+}
+
+/// The size of a static delta between two trees.
+fn ostree(old: &Path, new: &Path, scratch: &Path) -> Result<u64> {
+    let repository = format!("--repo={}", scratch.join("delta-ostree").display());
+    let run = |arguments: &[&str]| -> Result<()> {
+        let done = Command::new("ostree").arg(&repository).args(arguments).output();
+        let done = done.context("could not run `ostree` (Debian: ostree)")?;
+        let error = String::from_utf8_lossy(&done.stderr);
+        ensure!(
+            done.status.success(),
+            "`ostree {}` failed: {error}",
+            arguments.join(" ")
+        );
+        Ok(())
+    };
+    run(&["init", "--mode=archive"])?;
+    for (branch, tree) in [("old", old), ("new", new)] {
+        let tree = format!("--tree=dir={}", tree.display());
+        run(&["commit", "-b", branch, &tree, "--owner-uid=0", "--owner-gid=0"])?;
+    }
+    run(&[
+        "static-delta",
+        "generate",
+        "--from=old",
+        "--to=new",
+        "--min-fallback-size=0",
+    ])?;
+    let deltas = files(&scratch.join("delta-ostree/deltas"))?;
+    let mut sum = 0;
+    for file in deltas {
+        sum += file.metadata()?.len();
+    }
+    Ok(sum)
+}
