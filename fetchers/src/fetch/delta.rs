@@ -206,7 +206,7 @@ impl Fetcher<'_> {
             .await?;
         let (mut fetched, mut requests) = (0, 0);
         let mut is_checked = false;
-        let rebuild: Rebuild = loop {
+        let rebuild: Box<Rebuild> = loop {
             let step;
             (delta, step) = self
                 .blocking_delta(&recipe, move || {
@@ -472,7 +472,7 @@ struct Wanted<'a> {
 
 /// The image's tar, which tells how far it is.
 struct Counted<'a> {
-    rebuild: Rebuild,
+    rebuild: Box<Rebuild>,
     progress: &'a dyn Progress,
 }
 

@@ -53,7 +53,7 @@ pub enum Step {
     /// These ranges are to be written into [`Delta::sparse`].
     Need(Need),
     /// Everything is here.
-    Ready(Rebuild),
+    Ready(Box<Rebuild>),
 }
 
 /// Ranges of packs that are missing.
@@ -158,14 +158,14 @@ impl Delta {
             return Ok(Step::Need(need));
         }
         let bases = self.survey.as_mut().map(|survey| std::mem::take(&mut survey.bases));
-        Ok(Step::Ready(Rebuild {
+        Ok(Step::Ready(Box::new(Rebuild {
             store: self.store.clone(),
             recipe: self.recipe_reader()?,
             packs: self.packs.clone(),
             bases: bases.unwrap_or_default(),
             current: Current::Bytes(io::Cursor::default()),
             _scratch: self.scratch.clone(),
-        }))
+        })))
     }
 
     /// The records of the base's recipe, cut into chunks.

@@ -72,7 +72,7 @@ impl SparsePacks {
             .first()
             .map_or(range.start, |other| other.start.min(range.start));
         let end = touching.last().map_or(range.end, |other| other.end.max(range.end));
-        present.splice(first..last, [start..end]);
+        present.splice(first..last, std::iter::once(start..end));
         Ok(())
     }
 
@@ -101,11 +101,10 @@ impl Backend for SparsePacks {
     }
 
     fn size(&self, pack: &PackId) -> io::Result<Option<u64>> {
-        Ok(self
-            .packs
-            .get(pack)
-            .map(|_| self.sparse(pack).map(|pack| pack.1.size))
-            .transpose()?)
+        match self.packs.contains_key(pack) {
+            true => Ok(Some(self.sparse(pack)?.1.size)),
+            false => Ok(None),
+        }
     }
 
     fn read(&self, pack: &PackId, range: Range<u64>) -> io::Result<Option<Vec<u8>>> {
