@@ -6,6 +6,7 @@
 //! index.html                          the page of `example.com`, and the list of what else is here
 //! app/index.html                      the page of `example.com/app`
 //! other.org/tool/index.html           the page of `other.org/tool`, for clients that use this site as a mirror
+//! ACI/index.html                      the names of all images that are here
 //! pubkeys.gpg                         the keys of all who published names under the base, armored
 //! other.org/pubkeys.gpg               the keys of all who published names of `other.org`
 //! ACI/<name>/<stem>.aci               an archive; <name> is the whole name, <stem> is VERSION[-OS[-ARCH]]
@@ -115,6 +116,23 @@ impl Layout {
             "" => self.base.link(""),
             directory => format!("{}/", self.base.link(directory)),
         }
+    }
+
+    /// The page that lists every name.
+    pub fn names_page(&self) -> Path {
+        path(&format!("{ARCHIVES}/{PAGE}"))
+    }
+
+    /// The link to it from another page.
+    pub(crate) fn names_link(&self) -> String {
+        format!("{}/", self.base.link(ARCHIVES))
+    }
+
+    /// The name whose version a file beneath [`Layout::hosts`] is the record of.
+    pub(crate) fn name_of_record(file: &Path) -> Option<Name> {
+        let (folder, _) = file.as_ref().rsplit_once('/')?;
+        let name = folder.strip_prefix(ARCHIVES)?.strip_prefix('/')?;
+        Self::is_version_record(file).then(|| Name::new(name).ok())?
     }
 
     /// The names that have pages because `name` has one, deepest first, `name` included.

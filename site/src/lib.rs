@@ -22,6 +22,7 @@ mod keys;
 mod latest;
 mod layout;
 mod metainfo;
+mod names;
 mod packs;
 mod page;
 mod publish;

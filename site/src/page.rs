@@ -26,19 +26,8 @@ impl Page {
     /// HTML with the tags of discovery first, readable without script or style.
     pub(crate) fn to_html(&self, layout: &Layout) -> String {
         let title = self.name.as_ref().map_or(layout.base().host(), Name::as_str);
-        let mut html = String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-        if let Some(name) = &self.name {
-            html.push_str(self.tags(name, layout).to_html().trim_end());
-            html.push('\n');
-        }
-        html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-        write(
-            &mut html,
-            format_args!(
-                "<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
-                escape(title)
-            ),
-        );
+        let tags = self.name.as_ref().map(|name| self.tags(name, layout).to_html());
+        let mut html = begin(title, tags.as_deref());
         self.write_parents(&mut html, layout);
         write(&mut html, format_args!("<main>\n<h1>{}</h1>\n", escape(title)));
         let mut records: Vec<_> = self.records.iter().collect();
@@ -46,7 +35,7 @@ impl Page {
         if let (Some(name), Some(newest)) = (&self.name, records.first()) {
             html.push_str("<p class=\"soft\">An App Container image.</p>\n");
             write_facts(&mut html, newest);
-            write_commands(&mut html, name);
+            write_commands(&mut html, name, newest, layout);
             write_versions(&mut html, &records, layout);
             write_signers(&mut html, &records, layout.base().link(layout.keys(name).as_ref()));
         } else {
@@ -54,9 +43,13 @@ impl Page {
         }
         write_names(&mut html, "Names below", &self.children, layout);
         write_names(&mut html, "Mirrored names", &self.hosts, layout);
-        html.push_str(
-            "</main>\n<footer>The addresses of images and keys stand in this page for programs, by App Container \
-             Image Discovery.</footer>\n</body>\n</html>\n",
+        write(
+            &mut html,
+            format_args!(
+                "</main>\n<footer>\n<p><a href=\"{}\">All names of this site</a></p>\n<p>Programs find the addresses of \
+                 images and keys in this page, by App Container Image Discovery.</p>\n</footer>\n</body>\n</html>\n",
+                escape(&layout.names_link())
+            ),
         );
         html
     }
@@ -153,21 +146,33 @@ fn write_facts(html: &mut String, newest: &Record) {
     html.push_str("</dl>\n");
 }
 
-fn write_commands(html: &mut String, name: &Name) {
+fn write_commands(html: &mut String, name: &Name, newest: &Record, layout: &Layout) {
+    let (paths, keys) = (layout.archive(newest), layout.keys(name));
+    let url = |path: &object_store::path::Path| escape(&layout.base().join(path.as_ref()));
+    let file = |path: &object_store::path::Path| escape(path.filename().unwrap_or_default());
     write(
         html,
         format_args!(
-            "<h2>Get it</h2>\n<p>Trust its publisher once, after comparing the fingerprints below with what the \
-             publisher says elsewhere; then fetch it, or run it.</p>\n<pre><code>dhow trust add --prefix {name}\ndhow \
-             fetch {name}\ndhow run {name}</code></pre>\n",
-            name = escape(name.as_str())
+            "<h2>Get it</h2>\n<p>Trust its publisher once, after comparing the <a href=\"#signers\">fingerprints</a> with \
+             what the publisher says elsewhere. Then fetch it, or run it:</p>\n<pre><code>dhow trust add --prefix \
+             {name}\ndhow fetch {name}\ndhow run {name}</code></pre>\n<details>\n<summary>Without \
+             dhow</summary>\n<p>Any client of App Container images does, and so do <code>curl</code> and \
+             <code>gpg</code>:</p>\n<pre><code>curl -f {keys} | gpg --import\ncurl -fO {archive}\ncurl -fO \
+             {signature}\ngpg --verify {signature_file} {archive_file}</code></pre>\n</details>\n",
+            name = escape(name.as_str()),
+            keys = url(&keys),
+            archive = url(&paths.archive),
+            signature = url(&paths.signature),
+            signature_file = file(&paths.signature),
+            archive_file = file(&paths.archive),
         ),
     );
 }
 
 fn write_versions(html: &mut String, records: &[&Record], layout: &Layout) {
     html.push_str(
-        "<h2>Versions</h2>\n<table>\n<thead><tr><th scope=\"col\">Version</th><th scope=\"col\">Platform</th><th \
+        "<h2 id=\"versions\">Versions</h2>\n<div class=\"wide\" role=\"region\" aria-labelledby=\"versions\" \
+         tabindex=\"0\">\n<table>\n<thead><tr><th scope=\"col\">Version</th><th scope=\"col\">Platform</th><th \
          scope=\"col\">Size</th><th scope=\"col\">Published</th><th scope=\"col\">Files and image ID</th></tr></thead>\n\
          <tbody>\n",
     );
@@ -185,11 +190,12 @@ fn write_versions(html: &mut String, records: &[&Record], layout: &Layout) {
         write(
             html,
             format_args!(
-                "<tr><th scope=\"row\">{version}</th><td>{platform}</td><td>{size}</td><td>{published}</td><td><a \
+                "<tr><th scope=\"row\">{version}</th><td>{platform}</td><td>{size}<br><span class=\"soft\">{tar_size} unpacked</span></td><td>{published}</td><td><a \
                  href=\"{archive}\">archive</a>, <a href=\"{signature}\">signature</a>{torrent}<br><code>{id}</code></td></tr>\n",
                 version = escape(record.version()),
                 platform = escape(&platform),
                 size = human_size(record.archive.size),
+                tar_size = human_size(record.tar_size),
                 published = record.published.format("%Y-%m-%d"),
                 archive = escape(&layout.base().link(paths.archive.as_ref())),
                 signature = escape(&layout.base().link(paths.signature.as_ref())),
@@ -198,7 +204,7 @@ fn write_versions(html: &mut String, records: &[&Record], layout: &Layout) {
             ),
         );
     }
-    html.push_str("</tbody>\n</table>\n");
+    html.push_str("</tbody>\n</table>\n</div>\n");
 }
 
 fn write_signers(html: &mut String, records: &[&Record], keys: String) {
@@ -208,7 +214,7 @@ fn write_signers(html: &mut String, records: &[&Record], keys: String) {
             signers.push(signer);
         }
     }
-    html.push_str("<h2>Signed by</h2>\n<ul>\n");
+    html.push_str("<h2 id=\"signers\">Signed by</h2>\n<ul>\n");
     for signer in signers {
         let user_id = signer.user_id.as_deref().unwrap_or("a key without a name");
         write(
@@ -237,12 +243,22 @@ fn write_names(html: &mut String, heading: &str, names: &[Name], layout: &Layout
     html.push_str("</ul>\n");
 }
 
-fn write(html: &mut String, arguments: std::fmt::Arguments<'_>) {
+/// A page up to its body, with the tags of discovery first.
+pub(crate) fn begin(title: &str, tags: Option<&str>) -> String {
+    let tags = tags.map(|tags| format!("{}\n", tags.trim_end())).unwrap_or_default();
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n{tags}<meta name=\"viewport\" \
+         content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
+        escape(title)
+    )
+}
+
+pub(crate) fn write(html: &mut String, arguments: std::fmt::Arguments<'_>) {
     html.write_fmt(arguments).expect("writing to a string does not fail");
 }
 
 /// Text made safe between tags and in quoted attributes.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

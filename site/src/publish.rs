@@ -171,6 +171,8 @@ impl Site {
         if self.files.write(&no_jekyll, "").await? {
             written.push(no_jekyll.to_string());
         }
+        // Every page links to it; it links to none as long as it lists none.
+        self.write_missing_names_page().await?;
         for name in self.layout.pages_of(name).iter().rev() {
             self.write_missing_page(name).await?;
         }
@@ -185,6 +187,9 @@ impl Site {
         }
         if !self.layout.is_own(name) && self.write_first_page().await? {
             written.push(self.layout.first_page().to_string());
+        }
+        if self.write_names_page(name).await? {
+            written.push(self.layout.names_page().to_string());
         }
         Ok(())
     }

@@ -139,7 +139,13 @@ async fn a_site_has_all_that_discovery_and_verification_need() {
         for archive in [archive, latest] {
             expected.extend(["", ".asc", ".json"].map(|suffix| format!("{archive}{suffix}")));
         }
-        expected.extend(["~team/app/index.html", "~team/index.html", "index.html"].map(str::to_owned));
+        let pages = [
+            "~team/app/index.html",
+            "~team/index.html",
+            "index.html",
+            "ACI/index.html",
+        ];
+        expected.extend(pages.map(str::to_owned));
         assert_eq!(
             published.written, expected,
             "in this order, so that nothing names what is not there yet"
@@ -183,6 +189,10 @@ async fn a_site_has_all_that_discovery_and_verification_need() {
         assert!(page.contains("dhow fetch example.com/~team/app"));
         let parent = text(&site, "index.html").await;
         assert!(parent.contains("<a href=\"/~team/\">example.com/~team</a>"), "{parent}");
+        assert!(parent.contains("<a href=\"/ACI/\">"), "{parent}");
+        let names = text(&site, "ACI/index.html").await;
+        let link = "<a href=\"/~team/app/\">example.com/~team/app</a>";
+        assert!(names.contains(link) && names.matches("<li>").count() == 1, "{names}");
         assert!(
             parent.contains("content=\"example.com https://example.com/ACI/{name}/{version}.{ext}\""),
             "{parent}"
@@ -453,6 +463,7 @@ async fn of_two_who_publish_at_once_nothing_is_lost_and_no_page_names_a_missing_
             while !done.load(Ordering::Relaxed) {
                 links += check_links(&root, &root.join("app/index.html"));
                 links += check_links(&root, &root.join("index.html"));
+                links += check_links(&root, &root.join("ACI/index.html"));
             }
             links
         }
@@ -486,6 +497,11 @@ async fn of_two_who_publish_at_once_nothing_is_lost_and_no_page_names_a_missing_
     let site = Site::open_directory(directory.path(), base("https://example.com")).unwrap();
     let page = text(&site, "app/index.html").await;
     assert_eq!(page.matches("<th scope=\"row\">").count(), 20);
+    // Those of 21 names, and of the first page.
+    assert_eq!(
+        check_links(directory.path(), &directory.path().join("ACI/index.html")),
+        22
+    );
     let first = text(&site, "index.html").await;
     assert_eq!(first.matches("<li>").count(), 21);
 }
@@ -580,6 +596,7 @@ async fn pages_are_valid_html_whatever_an_image_says_of_itself() {
         "app/sub/index.html",
         "app/sub/deep/index.html",
         "other.org/index.html",
+        "ACI/index.html",
     ] {
         let html = text(&site, page).await;
         check_html(&html);

@@ -16,6 +16,7 @@ mod hostile_server;
 mod image_tools;
 mod images;
 mod mirror;
+mod pages;
 mod pods;
 mod refusals;
 mod resuming;
