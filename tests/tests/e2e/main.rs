@@ -7,6 +7,7 @@ mod convert;
 mod delta;
 mod elsewhere;
 mod endurance;
+mod examples;
 mod fetching;
 mod flow;
 mod gpg;
