@@ -7,8 +7,8 @@ use dhow_fetchers::ConnectTo;
 use dhow_image::{Quantity, QuantityError};
 
 use crate::{
-    build, convert, decrypt, discover, encrypt, fetch, image, inspect, key, manifest, patch, publish, run, seed, sign,
-    store, trust, validate, verify,
+    build, bundle, convert, decrypt, discover, encrypt, fetch, image, inspect, key, manifest, patch, publish, run,
+    seed, sign, store, trust, validate, verify,
 };
 
 /// Publishes, finds, verifies, fetches and runs signed application images, with no registry in the middle.
@@ -134,6 +134,8 @@ pub(crate) enum Command {
     Encrypt(encrypt::EncryptArguments),
     Decrypt(decrypt::DecryptArguments),
     Publish(publish::PublishArguments),
+    #[command(subcommand)]
+    Bundle(bundle::BundleCommand),
     Discover(discover::DiscoverArguments),
     #[command(subcommand)]
     Trust(trust::TrustCommand),

@@ -35,6 +35,18 @@ impl std::fmt::Display for NotFound {
 
 impl std::error::Error for NotFound {}
 
+/// What came is not what it is said to be.
+#[derive(Debug)]
+pub(crate) struct NotTrusted(pub(crate) String);
+
+impl std::fmt::Display for NotTrusted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotTrusted {}
+
 /// Reports a failure and gives the exit code that tells its kind.
 pub(crate) fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     let error = match result {
@@ -87,6 +99,14 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if cause.downcast_ref::<NotFound>().is_some() {
         return Some(NOT_FOUND);
+    }
+    if cause.downcast_ref::<NotTrusted>().is_some() {
+        return Some(NOT_TRUSTED);
+    }
+    match as_a::<dhow_site::Error>(cause) {
+        Some(dhow_site::Error::Bundle { .. } | dhow_site::Error::NotAsRecorded { .. }) => return Some(NOT_TRUSTED),
+        Some(dhow_site::Error::NotPublished { .. }) => return Some(NOT_FOUND),
+        _ => {}
     }
     if let Some(error) = as_a::<dhow_fetchers::Error>(cause) {
         return match error.kind() {

@@ -17,6 +17,7 @@
 
 mod arguments;
 mod build;
+mod bundle;
 mod config;
 mod context;
 mod convert;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         Command::Encrypt(options) => encrypt::encrypt(&context, options),
         Command::Decrypt(options) => decrypt::decrypt(&context, options),
         Command::Publish(options) => publish::publish(&context, options),
+        Command::Bundle(command) => bundle::bundle(&context, command),
         Command::Discover(options) => discover::discover(&context, options),
         Command::Trust(command) => trust::trust(&context, command),
         Command::Fetch(options) => fetch::fetch(&context, *options),

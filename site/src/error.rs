@@ -213,4 +213,45 @@ pub enum Error {
         /// The name.
         name: Name,
     },
+    /// The site has no such image.
+    #[error("the site `{location}` has no `{name}` with the labels `{labels}`")]
+    NotPublished {
+        /// The image's name.
+        name: Name,
+        /// The labels that were asked for.
+        labels: String,
+        /// The directory or URL of the site.
+        location: String,
+    },
+    /// A file of the site is not what its record says.
+    #[error("`{path}` of the site `{location}` is not what its record says: publish its image again")]
+    NotAsRecorded {
+        /// The directory or URL of the site.
+        location: String,
+        /// The file.
+        path: String,
+    },
+    /// A path does not fit into a bundle.
+    #[error("`{path}` is too long for a bundle")]
+    PathTooLong {
+        /// The path.
+        path: String,
+    },
+    /// A bundle is damaged, or none.
+    #[error("the bundle is not whole: `{entry}` {problem}")]
+    Bundle {
+        /// The entry that is wrong.
+        entry: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A bundle could not be read.
+    #[error("could not read the bundle")]
+    ReadBundle(#[source] io::Error),
+    /// A bundle could not be written.
+    #[error("could not write the bundle")]
+    WriteBundle(#[source] io::Error),
+    /// The files of a bundle could not be written.
+    #[error("could not write what is in the bundle")]
+    UnpackBundle(#[source] io::Error),
 }

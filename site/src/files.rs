@@ -300,7 +300,7 @@ impl Files {
         }
     }
 
-    fn failed(&self, action: &'static str, path: &Path, source: StoreError) -> Error {
+    pub(crate) fn failed(&self, action: &'static str, path: &Path, source: StoreError) -> Error {
         Error::Store {
             action,
             location: self.location.clone(),

@@ -14,6 +14,7 @@
 //! It may use `dhow-image`, `dhow-trust`, `dhow-discovery` and `dhow-store`; never `dhow-fetchers`.
 
 mod base_url;
+mod bundle;
 mod candidate;
 mod delta;
 mod error;
@@ -31,6 +32,7 @@ mod site;
 mod torrent;
 
 pub use base_url::BaseUrl;
+pub use bundle::{Unpacked, UnpackedImage, unpack_bundle};
 pub use delta::{DeltaOptions, PublishedDelta};
 pub use error::Error;
 pub use files::{Files, content_type};

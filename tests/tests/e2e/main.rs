@@ -3,6 +3,7 @@
 
 mod arrows;
 mod build;
+mod bundles;
 mod convert;
 mod delta;
 mod elsewhere;
