@@ -40,14 +40,14 @@ impl Lease {
         let lease = Self { file };
         // The signal that comes by default ends the process; this one is passed over.
         lease.control(F_SETSIG, libc::SIGURG).ok()?;
-        lease.control(libc::F_SETLEASE, libc::F_RDLCK.into()).ok()?;
+        lease.control(libc::F_SETLEASE, libc::F_RDLCK).ok()?;
         Some(lease)
     }
 
     /// Whether nobody has changed the file since, nor waits to.
     pub(super) fn holds(&self) -> bool {
         self.control(libc::F_GETLEASE, 0)
-            .is_ok_and(|lease| lease == c_int::from(libc::F_RDLCK))
+            .is_ok_and(|lease| lease == libc::F_RDLCK)
     }
 
     pub(super) fn file(&self) -> &File {
