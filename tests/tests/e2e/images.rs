@@ -355,19 +355,18 @@ fn copies_share_their_blocks_where_the_file_system_can() {
     let world = World::new();
     let image = world.image("example.com/app").file("large", &vec![b'x'; 48 << 20]);
     image.build("app.aci");
-    let disk = Disk::new(&world.path("disk"), "xfs", 512, &world.path("mounted"));
-    let dir = world.arg("mounted/dhow");
-    let dhow = |arguments: &[&str]| world.dhow(&[&["--dir", &dir, "--insecure-options=image"], arguments].concat());
-    dhow(&["fetch", &world.arg("app.aci")]).success();
+    let disk = Disk::new(&world.path("disk"), "xfs", 512, &world.path("data"));
+    fetch(&world, "app.aci");
     let used = || {
         // What is not written yet counts only when it is.
-        Outcome::of(Command::new("sync").arg("-f").arg(world.path("mounted"))).success();
-        let status = nix::sys::statvfs::statvfs(&world.path("mounted")).unwrap();
+        Outcome::of(Command::new("sync").arg("-f").arg(world.path("data"))).success();
+        let status = nix::sys::statvfs::statvfs(&world.path("data")).unwrap();
         (status.blocks() - status.blocks_free()) * status.fragment_size()
     };
     let before = used();
-    dhow(&["image", "extract", "example.com/app", "mounted/out"]).success();
-    let copy = fs::read(world.path("mounted/out/large")).unwrap();
+    let extract = ["image", "extract", "example.com/app", "data/out"];
+    world.dhow(&extract).success();
+    let copy = fs::read(world.path("data/out/large")).unwrap();
     assert!(copy.len() == 48 << 20 && copy.iter().all(|&byte| byte == b'x'));
     let added = used() - before;
     assert!(added < 8 << 20, "the copy of 48 MiB took {added} bytes");
