@@ -70,7 +70,7 @@ fn pages_are_valid_accessible_and_read_without_script() {
     // A browser that hangs must not hang the tests.
     let mut command = Command::new("timeout");
     command
-        .args(["--kill-after=10", "240", "node", "check.mjs"])
+        .args(["--kill-after=10", "480", "node", "check.mjs"])
         .arg(world.path("job.json"));
     command.current_dir(tools()).env("HOME", world.path("browser"));
     let outcome = Outcome::of(&mut command);
