@@ -6,13 +6,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use dhow_image::Name;
 use futures::{
     FutureExt,
     future::{self, BoxFuture, Either},
 };
 use url::Url;
 
-use super::Fetcher;
+use super::{Fetcher, blocking};
 use crate::{
     download::Partial,
     error::{Error, shown},
@@ -40,9 +41,11 @@ pub(super) struct Claim(Option<Partial>);
 impl Fetcher<'_> {
     /// The signature at `url`, or none where none is asked for, and what brings the archive.
     ///
-    /// If the archive is not on its way here already, it is asked for at the same time: at most once on this machine.
+    /// If the archive is not on its way here already, and somebody is trusted for the name, it is asked for at the same
+    /// time: at most once on this machine.
     pub(super) async fn signed(
         &self,
+        name: &Name,
         url: &Url,
         transport: HttpsTransport,
         origin: &Origin,
@@ -58,7 +61,7 @@ impl Fetcher<'_> {
         }
         let place = ahead.place();
         let downloads = self.downloads();
-        if !downloads.has_some(&place) {
+        if !downloads.has_some(&place) && self.trusts_somebody(name).await {
             ahead.claim = Claim(downloads.claim_now(&place)?);
         }
         let signature = match &ahead.claim.0 {
@@ -88,6 +91,13 @@ impl Fetcher<'_> {
             });
         }
         Ok((signature, ahead))
+    }
+
+    /// Whether any signature could count for the name. What is wrong with the keyring is told when one is there.
+    async fn trusts_somebody(&self, name: &Name) -> bool {
+        let (keyring, name) = (self.context.keyring.clone(), name.clone());
+        let trusted = blocking(move || keyring.candidates(&name)).await;
+        trusted.is_ok_and(|trusted| !trusted.is_empty())
     }
 }
 

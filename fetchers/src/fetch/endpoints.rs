@@ -101,8 +101,9 @@ impl Fetcher<'_> {
                 (None, Scheme::Https | Scheme::Http) => {
                     let (client, archive) = (self.context.client.clone(), endpoint.archive.clone());
                     let transport = HttpsTransport::new(client, archive, origin.clone());
-                    let (signature, mut archive) =
-                        self.signed(&endpoint.signature, transport, origin, patience).await?;
+                    let (signature, mut archive) = self
+                        .signed(request.name(), &endpoint.signature, transport, origin, patience)
+                        .await?;
                     let claim = archive.take_claim();
                     (signature, Box::new(archive), claim)
                 }
