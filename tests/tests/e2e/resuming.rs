@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader, Read},
     process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
@@ -149,19 +150,20 @@ fn two_processes_download_one_thing_once() {
 
 #[test]
 fn who_waits_takes_over_from_who_dies() {
-    let (world, nginx, id) = published(4 << 20, "2m");
+    let (world, nginx, id) = published(4 << 20, "512k");
     let mut first = start(&world, &["fetch", "-q", "example.com/app"]);
     wait_for_bytes(&world);
-    let second = start(&world, &["fetch", "example.com/app"]);
-    thread::sleep(Duration::from_millis(500));
+    let mut second = start(&world, &["fetch", "example.com/app"]);
+    let mut said = BufReader::new(second.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("waiting for another process") {
+        assert_ne!(said.read_line(&mut line).unwrap(), 0, "it does not wait: {line}");
+    }
     first.kill().unwrap();
     first.wait().unwrap();
+    said.read_to_string(&mut line).unwrap();
     let second = second.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&second.stderr);
-    assert!(
-        second.status.success() && told.contains("waiting for another process"),
-        "{told}"
-    );
+    assert!(second.status.success(), "{line}");
     assert_eq!(String::from_utf8(second.stdout).unwrap().trim(), id);
     let (sent, size) = (sent(&nginx).0, size(&world));
     assert!(sent < size + size / 10, "{sent} bytes were sent for {size}");
