@@ -10,6 +10,7 @@
 //! in turns, in one run. Nothing here asserts anything. It may use every crate of the workspace.
 
 pub mod bittorrent;
+pub mod catalog;
 mod contest;
 mod delta;
 pub mod export;

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use dhow_bench::{Images, bittorrent, delta, export, fetch, https, mount, packs, read, second, ten};
+use dhow_bench::{Images, bittorrent, catalog, delta, export, fetch, https, mount, packs, read, second, ten};
 
 /// Measures dhow beside its peers, in turns, and prints medians and ratios.
 ///
@@ -61,6 +61,10 @@ enum Measurement {
     Packs,
     /// What an update costs by recipe and packs, beside casync and a static delta of OSTree's
     Delta,
+    /// One more image, published into a site of one and into a site of a thousand
+    Publish,
+    /// A catalog of ten thousand images, read and verified
+    Catalog,
     /// A download from nginx over TLS, beside curl
     Download,
     /// A download from an nginx that sends 8 MiB a second on each connection
@@ -123,6 +127,8 @@ fn measure(measurement: Measurement, place: &Path, arguments: &Arguments) -> Res
         Measurement::Mount => mount::mount(&images, arguments.rounds),
         Measurement::Render => mount::render(&images, arguments.rounds),
         Measurement::Read => read::read(&images, arguments.rounds),
+        Measurement::Publish => catalog::publish(&images, arguments.rounds),
+        Measurement::Catalog => catalog::catalog(&images, arguments.rounds),
         Measurement::Download => https::download(1024, "0", scratch.path(), arguments.rounds),
         Measurement::Slow => https::download(256, "8m", scratch.path(), arguments.rounds),
         Measurement::Swarm => bittorrent::swarm(1024, scratch.path(), arguments.rounds),

@@ -8,7 +8,7 @@ use dhow_image::{Quantity, QuantityError};
 
 use crate::{
     build, bundle, convert, decrypt, discover, encrypt, fetch, image, inspect, key, manifest, patch, publish, run,
-    seed, sign, store, trust, validate, verify,
+    search, seed, sign, store, trust, validate, verify, withdraw,
 };
 
 /// Publishes, finds, verifies, fetches and runs signed application images, with no registry in the middle.
@@ -133,10 +133,14 @@ pub(crate) enum Command {
     Verify(verify::VerifyArguments),
     Encrypt(encrypt::EncryptArguments),
     Decrypt(decrypt::DecryptArguments),
-    Publish(publish::PublishArguments),
+    Publish(Box<publish::PublishArguments>),
     #[command(subcommand)]
     Bundle(bundle::BundleCommand),
+    Yank(withdraw::YankArguments),
+    Unpublish(withdraw::UnpublishArguments),
     Discover(discover::DiscoverArguments),
+    Search(search::SearchArguments),
+    Versions(search::VersionsArguments),
     #[command(subcommand)]
     Trust(trust::TrustCommand),
     Fetch(Box<fetch::FetchArguments>),

@@ -3,6 +3,7 @@
 use std::{cell::OnceCell, env, io::Write, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use dhow_discovery::CatalogMemory;
 use dhow_fetchers::{HttpClient, HttpOptions, Insecure, RetryPolicy, Timeouts};
 use dhow_image::Limits;
 use dhow_store::Store;
@@ -146,6 +147,11 @@ impl Context {
     /// Where discovery's pages are kept.
     pub(crate) fn discovery_cache(&self) -> Result<PathBuf> {
         Ok(self.data_dir()?.join("cache/discovery"))
+    }
+
+    /// The catalogs that were believed.
+    pub(crate) fn catalog_memory(&self) -> Result<CatalogMemory> {
+        Ok(CatalogMemory::open(self.data_dir()?.join("catalogs")))
     }
 
     pub(crate) fn insecure(&self) -> Insecure {

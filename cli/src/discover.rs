@@ -1,14 +1,17 @@
 //! `dhow discover`.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use dhow_discovery::{Options, Request};
-use dhow_fetchers::{Origin, Pages};
+use dhow_discovery::{CatalogLink, Options, Request};
+use dhow_fetchers::{Catalogs, HttpClient, Origin, Pages};
 use dhow_image::Reference;
 
 use crate::{
     arguments::Format,
     context::{Context, print},
+    table::printable,
 };
 
 /// Finds where the image of a name lies, and the keys of its publisher, without fetching either.
@@ -35,6 +38,11 @@ pub(crate) fn discover(context: &Context, options: DiscoverArguments) -> Result<
     };
     let (client, cache) = (context.client()?, context.discovery_cache()?);
     let request = Request::new(name.clone(), labels.clone());
+    // A range is no part of a URL: only the catalog says what it means.
+    let asked = match request.range()? {
+        Some(_) => request.any_version(),
+        None => request.clone(),
+    };
     let schemes = if client.options().insecure_http {
         Options::insecure_http()
     } else {
@@ -50,9 +58,9 @@ pub(crate) fn discover(context: &Context, options: DiscoverArguments) -> Result<
         if let (Some(mirror), true) = (mirror, options.explain) {
             context.say(format_args!("Asking the mirror `{mirror}`"));
         }
-        match context.block_on(dhow_discovery::discover(&pages, &request, &schemes))? {
+        match context.block_on(dhow_discovery::discover(&pages, &asked, &schemes))? {
             Ok(discovery) => {
-                found = Some(discovery);
+                found = Some((discovery, origin));
                 break;
             }
             Err(error) => {
@@ -63,8 +71,8 @@ pub(crate) fn discover(context: &Context, options: DiscoverArguments) -> Result<
             }
         }
     }
-    let discovery = match (found, failed) {
-        (Some(discovery), _) => discovery,
+    let (discovery, origin) = match (found, failed) {
+        (Some(found), _) => found,
         (None, failed) => {
             let error = failed.expect("there is a place to ask, and it failed");
             return Err(dhow_fetchers::Error::from(error))
@@ -84,7 +92,60 @@ pub(crate) fn discover(context: &Context, options: DiscoverArguments) -> Result<
             for url in &discovery.pubkeys {
                 print(format_args!("keys       {url}"));
             }
+            for link in &discovery.catalogs {
+                print(format_args!("catalog    {} of `{}`", link.url, link.prefix));
+            }
+            if options.explain && !discovery.catalogs.is_empty() {
+                print(said(context, &client, &cache, &request, &discovery.catalogs, &origin)?);
+            }
         }
     }
     Ok(())
+}
+
+/// What the catalog says of the image, or why it is not believed.
+fn said(
+    context: &Context,
+    client: &HttpClient,
+    cache: &Path,
+    request: &Request,
+    links: &[CatalogLink],
+    origin: &Origin,
+) -> Result<String> {
+    let (keyring, memory) = (context.keyring()?, context.catalog_memory()?);
+    let catalogs = Catalogs {
+        client,
+        keyring: &keyring,
+        memory: &memory,
+        cache: Some(cache),
+    };
+    let accepted = match context.block_on(catalogs.of(request.name(), links, origin))? {
+        Ok(Some(accepted)) => accepted,
+        Ok(None) => return Ok("  there is no catalog".to_owned()),
+        Err(error) => return Ok(format!("  not believed: {:#}", anyhow::Error::new(error))),
+    };
+    let catalog = &accepted.catalog;
+    let mut told = format!(
+        "  serial {}, issued {}, to be believed until {}, {} images, {}",
+        catalog.serial,
+        catalog.issued.format("%Y-%m-%d %H:%M UTC"),
+        catalog.expires.format("%Y-%m-%d %H:%M UTC"),
+        catalog.images.len(),
+        printable(&accepted.verification.to_string()),
+    );
+    match catalog.resolve(request) {
+        Ok(image) => {
+            let withdrawn = image.yanked.as_ref().map(|reason| format!(", withdrawn: {reason}"));
+            told.push_str("\n");
+            told.push_str(&printable(&format!(
+                "  `{}` with {} is meant, image {}{}",
+                image.name,
+                image.labels,
+                image.id.short(),
+                withdrawn.unwrap_or_default()
+            )));
+        }
+        Err(error) => told.push_str(&format!("\n  {error}")),
+    }
+    Ok(told)
 }

@@ -157,9 +157,11 @@ fn as_a<'a, E: std::error::Error + 'static>(cause: &'a (dyn std::error::Error + 
 
 /// The one thing to try, where there is one.
 fn hint(error: &anyhow::Error) -> Option<String> {
-    error
-        .chain()
-        .find_map(|cause| trust_hint(cause).or_else(|| store_hint(as_a(cause)?)))
+    error.chain().find_map(|cause| {
+        site_hint(cause)
+            .or_else(|| trust_hint(cause))
+            .or_else(|| store_hint(as_a(cause)?))
+    })
 }
 
 fn trust_hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
@@ -173,6 +175,20 @@ fn trust_hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         dhow_trust::Error::PolicyNotMet { .. } => Some("`dhow trust policy show` shows what is asked for".to_owned()),
         dhow_trust::Error::Agent { .. } => Some("`gpgconf --launch gpg-agent` starts the agent".to_owned()),
         dhow_trust::Error::KeyNotFound { .. } => Some("`dhow key generate` makes a key".to_owned()),
+        _ => None,
+    }
+}
+
+fn site_hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    match as_a::<dhow_site::Error>(cause)? {
+        dhow_site::Error::CatalogUnsigned { .. } => Some(
+            "--catalog-key KEY signs it; `dhow publish --no-catalog` leaves it as it is, until `--refresh --rebuild`"
+                .to_owned(),
+        ),
+        dhow_site::Error::CatalogSigner { .. } => Some(
+            "--catalog-key KEY names another key; --take-over-catalog makes it anew, for clients who trust this one"
+                .to_owned(),
+        ),
         _ => None,
     }
 }

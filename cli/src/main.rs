@@ -18,6 +18,7 @@
 mod arguments;
 mod build;
 mod bundle;
+mod catalog_signer;
 mod config;
 mod context;
 mod convert;
@@ -39,6 +40,7 @@ mod progress;
 mod publish;
 mod quantity;
 mod run;
+mod search;
 mod seed;
 mod sign;
 mod store;
@@ -47,6 +49,7 @@ mod table;
 mod trust;
 mod validate;
 mod verify;
+mod withdraw;
 
 use std::process::ExitCode;
 
@@ -70,7 +73,11 @@ fn main() -> ExitCode {
         Command::Verify(options) => verify::verify(&context, options),
         Command::Encrypt(options) => encrypt::encrypt(&context, options),
         Command::Decrypt(options) => decrypt::decrypt(&context, options),
-        Command::Publish(options) => publish::publish(&context, options),
+        Command::Publish(options) => publish::publish(&context, *options),
+        Command::Yank(options) => withdraw::yank(&context, options),
+        Command::Unpublish(options) => withdraw::unpublish(&context, options),
+        Command::Search(options) => search::search(&context, options),
+        Command::Versions(options) => search::versions(&context, options),
         Command::Bundle(command) => bundle::bundle(&context, command),
         Command::Discover(options) => discover::discover(&context, options),
         Command::Trust(command) => trust::trust(&context, command),

@@ -7,14 +7,17 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use dhow_image::{Labels, Name};
 use dhow_site::{
-    BaseUrl, DeltaOptions, OnConflict, Publication, Published, PublishedDelta, PublishedTorrent, Site, TorrentOptions,
+    CatalogOptions, CatalogWritten, DeltaOptions, OnConflict, Publication, Published, PublishedDelta, PublishedTorrent,
+    Site, TorrentOptions,
 };
-use dhow_trust::Certificate;
+use dhow_trust::{Certificate, Signature};
 use url::Url;
 
 use crate::{
     arguments::Format,
+    catalog_signer::{self, CatalogArguments, SiteArguments},
     context::{Context, print},
     sign::{find_key, sign_file, signature_path},
 };
@@ -23,22 +26,23 @@ use crate::{
 ///
 /// Any web server can serve the directory as it is. An archive that has its signature beside it, as FILE.asc, is
 /// published with that one; any other is signed now.
+///
+/// The same key signs the site's catalog, the list of all that is published there, by which clients tell the newest
+/// version and that nothing was withheld. It is to be believed for 30 days: `dhow publish --refresh` signs it anew. Who
+/// brings archives that others signed names a key for it with --catalog-key, or there is no catalog.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   dhow publish app.aci --site ./site --url https://example.com --key carly@example.com
   dhow publish app.aci --site ./site --url https://example.com --torrent --tracker udp://tracker.example:6969/announce
-  dhow publish app.aci --site ./site --url https://example.com --delta")]
+  dhow publish app.aci --site ./site --url https://example.com --delta
+  dhow publish --refresh --site ./site --url https://example.com --key carly@example.com")]
 pub(crate) struct PublishArguments {
     /// The archives
-    #[arg(value_name = "FILE.aci", required = true)]
+    #[arg(value_name = "FILE.aci", required_unless_present = "refresh")]
     archives: Vec<PathBuf>,
-    /// The site's directory, made if there is none
-    #[arg(long, value_name = "DIR")]
-    site: PathBuf,
-    /// Where on the web the site is
-    #[arg(long, value_name = "URL")]
-    url: Url,
+    #[command(flatten)]
+    site: SiteArguments,
     /// The key to sign with: a part of its user ID, the end of its fingerprint, or its file [default: your only one]
     #[arg(long)]
     key: Option<String>,
@@ -61,6 +65,8 @@ pub(crate) struct PublishArguments {
     /// another version then fetch what changed, others what is smaller
     #[arg(long)]
     delta: bool,
+    #[command(flatten)]
+    catalog: CatalogArguments,
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -70,34 +76,46 @@ pub(crate) struct PublishArguments {
 const PACK_LEVEL: i32 = 12;
 
 pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()> {
-    let site = Site::open_directory(&options.site, BaseUrl::new(options.url.clone())?)?;
-    let on_conflict = if options.replace {
-        OnConflict::Replace
-    } else {
-        OnConflict::Refuse
+    let site = options.site.open()?;
+    if options.catalog.refresh {
+        return catalog_signer::refresh(context, &site, &options.catalog, options.key.as_deref(), options.format);
+    }
+    let signed = options
+        .archives
+        .iter()
+        .map(|archive| signed(context, &options, archive));
+    let signed = signed.collect::<Result<Vec<_>>>()?;
+    let signer = catalog_signer(context, &options, &signed)?;
+    if !options.catalog.no_catalog {
+        check_catalogs(context, &site, &options.archives, signer.as_ref())?;
+    }
+    let mut all = Vec::new();
+    let mut failed = None;
+    for (archive, signed) in options.archives.iter().zip(&signed) {
+        match publish_one(context, &site, &options, archive, signed) {
+            Ok(published) => all.push(published),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    // What was published before the one that failed is there, and is listed.
+    let images: Vec<(Name, Labels)> = all
+        .iter()
+        .map(|(published, ..)| (published.name.clone(), published.labels.clone()))
+        .collect();
+    let catalogs = match &signer {
+        Some(signer) => context
+            .block_on(site.list(&images, signer))?
+            .context("Published, but could not change the catalog: publish again")?,
+        None => Vec::new(),
     };
-    for archive in &options.archives {
-        let signed = signed(context, &options, archive)?;
-        let publication = Publication {
-            archive,
-            signature: &signed.signature,
-            certificates: &signed.certificates,
-            on_conflict,
-            limits: context.limits(),
-        };
-        let published = context
-            .block_on(site.publish(publication))?
-            .with_context(|| format!("Could not publish `{}`", archive.display()))?;
-        let torrent = options
-            .torrent
-            .then(|| publish_torrent(context, &site, &published, archive, &options));
-        let torrent = torrent.transpose()?;
-        let delta = options
-            .delta
-            .then(|| publish_delta(context, &site, &published, archive, &options));
-        let delta = delta.transpose()?;
+    for (published, torrent, delta) in &all {
+        let prefix = site.layout().catalog_prefix(&published.name);
+        let catalog = catalogs.iter().find(|catalog| catalog.prefix == prefix);
         match options.format {
-            Format::Text => tell(context, &published, torrent.as_ref(), delta.as_ref()),
+            Format::Text => tell(context, published, torrent.as_ref(), delta.as_ref()),
             Format::Json => print(serde_json::json!({
                 "name": published.name,
                 "labels": published.labels,
@@ -110,9 +128,101 @@ pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()
                 "recipe": delta.as_ref().map(|delta| &delta.url),
                 "packs": delta.as_ref().map(|delta| delta.packs),
                 "newPackBytes": delta.as_ref().map(|delta| delta.new_bytes),
-                "written": written(&published, torrent.as_ref(), delta.as_ref()),
+                "catalog": catalog.map(catalog_signer::json),
+                "written": written(published, torrent.as_ref(), delta.as_ref(), catalog),
             })),
         }
+    }
+    for catalog in &catalogs {
+        catalog_signer::tell(context, catalog);
+    }
+    if signer.is_none() && !options.catalog.no_catalog && !all.is_empty() {
+        context.say(
+            "No catalog was written: none of your keys made these signatures. Clients find the images by their pages; \
+             --catalog-key KEY lists them too",
+        );
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+fn publish_one(
+    context: &Context,
+    site: &Site,
+    options: &PublishArguments,
+    archive: &Path,
+    signed: &Signed,
+) -> Result<(Published, Option<PublishedTorrent>, Option<PublishedDelta>)> {
+    let on_conflict = if options.replace {
+        OnConflict::Replace
+    } else {
+        OnConflict::Refuse
+    };
+    let publication = Publication {
+        archive,
+        signature: &signed.signature,
+        certificates: &signed.certificates,
+        on_conflict,
+        limits: context.limits(),
+    };
+    let published = context
+        .block_on(site.publish(publication))?
+        .with_context(|| format!("Could not publish `{}`", archive.display()))?;
+    let torrent = options
+        .torrent
+        .then(|| publish_torrent(context, site, &published, archive, options));
+    let torrent = torrent.transpose()?;
+    let delta = options
+        .delta
+        .then(|| publish_delta(context, site, &published, archive, options));
+    Ok((published, torrent, delta.transpose()?))
+}
+
+/// Who signs the catalog: the keys that the user names for it; the one that signs the archives; or, where these are
+/// signed already, those of the user's keys that did, if nobody else did. A catalog with fewer signers than the archives
+/// may be too few for whoever asks for several.
+fn catalog_signer(context: &Context, options: &PublishArguments, signed: &[Signed]) -> Result<Option<CatalogOptions>> {
+    let catalog = &options.catalog;
+    if catalog.no_catalog {
+        return Ok(None);
+    }
+    if !catalog.catalog_keys.is_empty() {
+        let keys = catalog.catalog_keys.iter().map(|key| find_key(context, Some(key)));
+        return Ok(Some(catalog.options(keys.collect::<Result<_>>()?)));
+    }
+    let mut keys: Vec<dhow_trust::SigningKey> = Vec::new();
+    for signed in signed {
+        let signers = Signature::parse(&signed.signature)?.issuers().len();
+        if signers != signed.certificates.len() {
+            return Ok(None);
+        }
+        for certificate in &signed.certificates {
+            if keys.iter().any(|key| key.fingerprint() == certificate.fingerprint()) {
+                continue;
+            }
+            let key = match &options.key {
+                Some(query) => find_key(context, Some(query)),
+                None => find_key(context, Some(&certificate.fingerprint().to_string())),
+            };
+            match key {
+                Ok(key) => keys.push(key),
+                // It is another's, or nobody is there to unlock it, and nobody said that it must sign.
+                Err(_) if options.key.is_none() => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(Some(catalog.options(keys)))
+}
+
+/// Refuses before anything is written what the present catalogs could not tell of.
+fn check_catalogs(context: &Context, site: &Site, archives: &[PathBuf], signer: Option<&CatalogOptions>) -> Result<()> {
+    for archive in archives {
+        let file = File::open(archive).with_context(|| format!("Could not open `{}`", archive.display()))?;
+        let manifest =
+            dhow_image::read_manifest(file).with_context(|| format!("`{}` is not a valid image", archive.display()))?;
+        context
+            .block_on(site.check_catalog(&manifest.name, signer))?
+            .with_context(|| format!("Could not publish `{}`", archive.display()))?;
     }
     Ok(())
 }
@@ -157,6 +267,7 @@ fn written<'a>(
     published: &'a Published,
     torrent: Option<&'a PublishedTorrent>,
     delta: Option<&'a PublishedDelta>,
+    catalog: Option<&'a CatalogWritten>,
 ) -> Vec<&'a str> {
     let of_torrent = torrent.iter().flat_map(|torrent| &torrent.written);
     let of_delta = delta.iter().flat_map(|delta| &delta.written);
@@ -167,12 +278,17 @@ fn written<'a>(
             files.push(file);
         }
     }
+    files.extend(
+        catalog
+            .filter(|catalog| catalog.is_new)
+            .map(|catalog| catalog.path.as_str()),
+    );
     files
 }
 
 fn tell(context: &Context, published: &Published, torrent: Option<&PublishedTorrent>, delta: Option<&PublishedDelta>) {
     let Published { name, labels, .. } = published;
-    match written(published, torrent, delta).len() {
+    match written(published, torrent, delta, None).len() {
         0 => context.say(format_args!("`{name}` with {labels} was published already")),
         count => context.say(format_args!("Published `{name}` with {labels}: {count} files written")),
     }

@@ -148,37 +148,51 @@ impl Catalog {
     /// The image that a request means: of those whose labels fit, the highest version; one that was yanked only if
     /// exactly its version was asked for.
     pub fn resolve(&self, request: &Request) -> Result<&CatalogImage, CatalogError> {
-        let wanted = request.asked().get("version").filter(|version| !version.is_empty());
-        let range = match wanted {
-            None | Some("latest") => None,
-            Some(version) => VersionRange::parse(version)?,
-        };
-        let is_exact = range.is_none() && wanted.is_some_and(|version| version != "latest");
-        let fits = |image: &&CatalogImage| {
-            let version = image.labels.get("version").unwrap_or_default();
-            let version_fits = match (&range, is_exact) {
-                (Some(range), _) => range.contains(version),
-                (None, true) => wanted == Some(version),
-                (None, false) => true,
-            };
-            version_fits && request.any_version().check(&image.name, &image.labels).is_ok()
-        };
-        let fitting = || self.images_of(request.name()).filter(fits);
-        match fitting().find(|image| is_exact || image.yanked.is_none()) {
+        let fitting = self.fitting(request)?;
+        let is_exact = is_exact(request)?;
+        match fitting.iter().find(|image| is_exact || image.yanked.is_none()) {
             Some(image) => Ok(image),
             None => Err(CatalogError::NotListed {
                 prefix: self.prefix.clone(),
                 name: request.name().clone(),
                 labels: request.asked().to_string(),
-                yanked: fitting().next().is_some(),
+                yanked: !fitting.is_empty(),
             }),
         }
+    }
+
+    /// The images whose name, labels and version fit a request, yanked ones too, the highest version first.
+    fn fitting(&self, request: &Request) -> Result<Vec<&CatalogImage>, CatalogError> {
+        let wanted = request.asked().get("version").filter(|version| !version.is_empty());
+        let range = match wanted {
+            None | Some("latest") => None,
+            Some(version) => VersionRange::parse(version)?,
+        };
+        let any_version = request.any_version();
+        let fits = |image: &&CatalogImage| {
+            let version = image.labels.get("version").unwrap_or_default();
+            let version_fits = match (&range, wanted) {
+                (Some(range), _) => range.contains(version),
+                (None, None | Some("latest")) => true,
+                (None, Some(wanted)) => wanted == version,
+            };
+            version_fits && any_version.check(&image.name, &image.labels).is_ok()
+        };
+        Ok(self.images_of(request.name()).filter(fits).collect())
     }
 
     /// The entry of an image, by its ID and name.
     pub fn entry(&self, name: &Name, id: &ImageId) -> Option<&CatalogImage> {
         self.images_of(name).find(|image| image.id == *id)
     }
+}
+
+/// Whether a request means one version, and not the highest of several.
+fn is_exact(request: &Request) -> Result<bool, VersionRangeError> {
+    Ok(match request.asked().get("version") {
+        None | Some("" | "latest") => false,
+        Some(version) => VersionRange::parse(version)?.is_none(),
+    })
 }
 
 #[cfg(test)]

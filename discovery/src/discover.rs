@@ -57,10 +57,20 @@ pub struct Discovery {
     #[serde(serialize_with = "as_texts")]
     pub pubkeys: Vec<Url>,
     /// Where the signed catalogs are, from the pages that were looked at.
-    #[serde(serialize_with = "as_texts")]
-    pub catalogs: Vec<Url>,
+    pub catalogs: Vec<CatalogLink>,
     /// What was done, and why.
     pub trace: Trace,
+}
+
+/// One place where the signed catalog is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CatalogLink {
+    /// The prefix of which it speaks, which is the name that was looked for or a parent path of it.
+    pub prefix: Name,
+    /// Where it is.
+    #[serde(serialize_with = "as_text")]
+    pub url: Url,
 }
 
 /// One place where the archive and its signature are.
@@ -90,6 +100,15 @@ pub async fn discover(source: &impl PageSource, request: &Request, options: &Opt
     Walk::new(request, options, TagKind::Template).run(source).await
 }
 
+/// Finds the signed catalogs that speak of a name: as [`discover`], until a page names one. There may be no endpoints.
+pub async fn discover_catalogs(
+    source: &impl PageSource,
+    request: &Request,
+    options: &Options,
+) -> Result<Discovery, Error> {
+    Walk::new(request, options, TagKind::Catalog).run(source).await
+}
+
 /// Finds the public keys of a name: as [`discover`], until a page names keys. There may be no endpoints.
 pub async fn discover_pubkeys(
     source: &impl PageSource,
@@ -97,6 +116,22 @@ pub async fn discover_pubkeys(
     options: &Options,
 ) -> Result<Discovery, Error> {
     Walk::new(request, options, TagKind::Pubkeys).run(source).await
+}
+
+impl Discovery {
+    /// The same endpoints for another request for the same name, of which more is known now, such as its exact version.
+    /// Those of which it cannot be part of the URL are left out.
+    #[must_use]
+    pub fn endpoints_for(&self, request: &Request) -> Vec<Endpoint> {
+        let filled = |endpoint: &Endpoint| {
+            Some(Endpoint {
+                archive: endpoint.template.archive(request).ok()?,
+                signature: endpoint.template.signature(request).ok()?,
+                ..endpoint.clone()
+            })
+        };
+        self.endpoints.iter().filter_map(filled).collect()
+    }
 }
 
 impl Options {
@@ -283,7 +318,7 @@ impl<'a> Walk<'a> {
         let used = match tag.kind() {
             TagKind::Template => self.endpoint(prefix, value),
             TagKind::Pubkeys => add_url(&mut self.found.pubkeys, self.options, value),
-            TagKind::Catalog => add_url(&mut self.found.catalogs, self.options, value),
+            TagKind::Catalog => self.catalog(prefix, value),
         };
         match used {
             Ok(url) => step(Use::As(url)),
@@ -319,6 +354,21 @@ impl<'a> Walk<'a> {
         Ok(archive)
     }
 
+    fn catalog(&mut self, prefix: Name, text: &str) -> Result<Url, String> {
+        let url = checked_url(self.options, text)?;
+        if self.found.catalogs.len() == MAX_URLS {
+            return Err(format!("there are {MAX_URLS} before it"));
+        }
+        let link = CatalogLink {
+            prefix,
+            url: url.clone(),
+        };
+        if !self.found.catalogs.contains(&link) {
+            self.found.catalogs.push(link);
+        }
+        Ok(url)
+    }
+
     fn finish(mut self, url: Url) -> Result<Discovery, Error> {
         if self.goal == TagKind::Template && self.found.endpoints.is_empty() {
             let name = self.request.name().clone();
@@ -351,6 +401,18 @@ impl<'a> Walk<'a> {
 }
 
 fn add_url(urls: &mut Vec<Url>, options: &Options, text: &str) -> Result<Url, String> {
+    let url = checked_url(options, text)?;
+    if urls.len() == MAX_URLS {
+        return Err(format!("there are {MAX_URLS} before it"));
+    }
+    if !urls.contains(&url) {
+        urls.push(url.clone());
+    }
+    Ok(url)
+}
+
+/// A URL that is fetched from over HTTPS, or over plain HTTP where that is allowed.
+fn checked_url(options: &Options, text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("it is no URL: {error}"))?;
     match Scheme::from_name(url.scheme()) {
         Some(Scheme::Https) => {}
@@ -360,12 +422,6 @@ fn add_url(urls: &mut Vec<Url>, options: &Options, text: &str) -> Result<Url, St
     }
     if url.username() != "" || url.password().is_some() {
         return Err("it holds credentials".to_owned());
-    }
-    if urls.len() == MAX_URLS {
-        return Err(format!("there are {MAX_URLS} before it"));
-    }
-    if !urls.contains(&url) {
-        urls.push(url.clone());
     }
     Ok(url)
 }

@@ -35,7 +35,9 @@ pub use catalog::{
     Accepted, Catalog, CatalogError, CatalogImage, CatalogMemory, FileFacts, SignedCatalog, VersionRange,
     VersionRangeError,
 };
-pub use discover::{Discovery, Endpoint, Options, PageAnswer, PageSource, discover, discover_pubkeys};
+pub use discover::{
+    CatalogLink, Discovery, Endpoint, Options, PageAnswer, PageSource, discover, discover_catalogs, discover_pubkeys,
+};
 pub use error::Error;
 pub use page::PageTags;
 pub use request::{Mismatch, Request, host_labels};

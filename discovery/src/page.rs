@@ -27,19 +27,20 @@ pub struct PageTags {
     pub templates: Vec<String>,
     /// Where the public keys lie that sign the images.
     pub pubkeys: Option<String>,
-    /// Where the signed catalog lies.
-    pub catalog: Option<String>,
+    /// The prefix of which the signed catalog speaks, which the tags' own is under, and where it lies.
+    pub catalog: Option<(Name, String)>,
 }
 
 impl PageTags {
     /// The tags, one a line, to be put inside a page's `<head>`.
     pub fn to_html(&self) -> String {
-        let templates = self.templates.iter().map(|template| ("ac-discovery", template));
-        let pubkeys = self.pubkeys.iter().map(|url| ("ac-discovery-pubkeys", url));
-        let catalog = self.catalog.iter().map(|url| ("dhow-catalog", url));
+        let prefix = &self.prefix;
+        let templates = self.templates.iter().map(|url| ("ac-discovery", prefix, url));
+        let pubkeys = self.pubkeys.iter().map(|url| ("ac-discovery-pubkeys", prefix, url));
+        let catalog = self.catalog.iter().map(|(prefix, url)| ("dhow-catalog", prefix, url));
         let mut html = String::new();
-        for (name, value) in templates.chain(pubkeys).chain(catalog) {
-            let content = escape(&format!("{} {value}", self.prefix));
+        for (name, prefix, value) in templates.chain(pubkeys).chain(catalog) {
+            let content = escape(&format!("{prefix} {value}"));
             writeln!(html, r#"<meta name="{name}" content="{content}">"#).expect("writing to a string does not fail");
         }
         html
@@ -77,7 +78,10 @@ mod tests {
                 "bittorrent://example.com/{name}.torrent".to_owned(),
             ],
             pubkeys: Some("https://example.com/pubkeys.gpg".to_owned()),
-            catalog: Some("https://example.com/catalog".to_owned()),
+            catalog: Some((
+                Name::new("example.com").unwrap(),
+                "https://example.com/CATALOG".to_owned(),
+            )),
         };
         let page = format!(
             "<!DOCTYPE html><html><head><title>x</title>\n{}</head></html>",
@@ -90,7 +94,10 @@ mod tests {
             (TagKind::Template, (prefix(), tags.templates[0].as_str())),
             (TagKind::Template, (prefix(), tags.templates[1].as_str())),
             (TagKind::Pubkeys, (prefix(), "https://example.com/pubkeys.gpg")),
-            (TagKind::Catalog, (prefix(), "https://example.com/catalog")),
+            (
+                TagKind::Catalog,
+                (Name::new("example.com").unwrap(), "https://example.com/CATALOG"),
+            ),
         ];
         assert_eq!(read, expected);
     }

@@ -3,6 +3,8 @@
 use dhow_image::{Labels, Name};
 use thiserror::Error;
 
+use crate::catalog::{VersionRange, VersionRangeError};
+
 /// A name, the labels that were asked for, and those assumed where nothing was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -60,7 +62,7 @@ impl Request {
     }
 
     /// The same image in whatever version.
-    pub(crate) fn any_version(&self) -> Self {
+    pub fn any_version(&self) -> Self {
         let mut asked = Labels::default();
         for label in self.asked.iter().filter(|label| label.name.as_str() != "version") {
             asked
@@ -68,6 +70,19 @@ impl Request {
                 .expect("no label stands twice in a part of a list");
         }
         Self { asked, ..self.clone() }
+    }
+
+    /// The same image in this version.
+    pub fn of_version(&self, version: &str) -> Self {
+        let mut request = self.any_version();
+        let label = Name::new("version").expect("`version` is a name");
+        request.asked.insert(label, version).expect("it was taken out above");
+        request
+    }
+
+    /// The range of versions that is asked for, if it is one.
+    pub fn range(&self) -> Result<Option<VersionRange>, VersionRangeError> {
+        self.asked.get("version").map_or(Ok(None), VersionRange::parse)
     }
 
     /// What a template's `{label}` stands for. Without a version it is `latest`.

@@ -53,6 +53,7 @@ impl Fetcher<'_> {
             context: self.context,
             pull,
             chain,
+            listed: None,
         };
         let fetched = fetcher.fetch(&reference).await?;
         match &dependency.image_id {

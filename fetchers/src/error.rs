@@ -2,7 +2,7 @@
 
 use std::{io, net::IpAddr, path::PathBuf, time::Duration};
 
-use dhow_discovery::{BucketError, Mismatch};
+use dhow_discovery::{BucketError, CatalogError, Mismatch};
 use dhow_image::{ArchiveError, ConvertError, Name};
 use dhow_store::{StoreError, delta::DeltaError};
 use thiserror::Error;
@@ -297,6 +297,57 @@ pub enum Error {
         problem: String,
     },
 
+    /// A catalog is not believed, or does not list what was asked for.
+    #[error("could not go by the catalog of `{place}`")]
+    Catalog {
+        /// Where it was, or whose it is.
+        place: String,
+        /// Why not.
+        source: Box<CatalogError>,
+    },
+    /// A catalog that was seen before is not there.
+    #[error(
+        "a catalog of `{prefix}` was seen before, and now there is none for `{name}`: somebody keeps it back, or the \
+         site is broken"
+    )]
+    CatalogMissing {
+        /// Whose catalog it is.
+        prefix: Name,
+        /// The name that was asked for.
+        name: Name,
+    },
+    /// The user asks for a catalog, and there is none.
+    #[error("the policy of `{name}` asks for a signed catalog that lists it, and there is none")]
+    CatalogRequired {
+        /// The name that was asked for.
+        name: Name,
+    },
+    /// Nothing was kept of a catalog.
+    #[error("no catalog that lists `{name}` was kept, and --offline asks nobody for one")]
+    NoCatalogKept {
+        /// The name that was asked for.
+        name: Name,
+    },
+    /// Without a catalog nobody knows which versions there are.
+    #[error("`{name}` has no catalog, so nobody can tell which versions are in the range `{range}`: name one version")]
+    RangeWithoutCatalog {
+        /// The name that was asked for.
+        name: Name,
+        /// The range.
+        range: String,
+    },
+    /// Another image came than the catalog lists.
+    #[error("`{archive}` is not what the catalog of `{prefix}` lists: it is {found}, and {listed} is listed")]
+    NotAsListed {
+        /// The archive.
+        archive: String,
+        /// Whose catalog it is.
+        prefix: Name,
+        /// What came.
+        found: String,
+        /// What is listed.
+        listed: String,
+    },
     /// The name could not be discovered.
     #[error(transparent)]
     Discovery(#[from] dhow_discovery::Error),
@@ -490,6 +541,16 @@ impl Error {
                 dhow_trust::ErrorKind::Untrusted => ErrorKind::Corrupt,
                 _ => ErrorKind::Local,
             },
+            Self::Catalog { source, .. } => match **source {
+                CatalogError::NotListed { .. } => ErrorKind::NotFound,
+                CatalogError::Range(_) => ErrorKind::Usage,
+                CatalogError::Memory { .. } => ErrorKind::Local,
+                _ => ErrorKind::NotTrusted,
+            },
+            Self::RangeWithoutCatalog { .. } | Self::NoCatalogKept { .. } => ErrorKind::NotFound,
+            Self::CatalogMissing { .. } | Self::CatalogRequired { .. } | Self::NotAsListed { .. } => {
+                ErrorKind::NotTrusted
+            }
             Self::NeverSigned { .. }
             | Self::NotSigned { .. }
             | Self::Unverified { .. }

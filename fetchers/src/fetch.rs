@@ -3,6 +3,7 @@
 mod ahead;
 mod archive;
 mod bucket;
+mod catalog;
 mod delta;
 mod endpoints;
 mod got;
@@ -26,6 +27,7 @@ use tokio::{
 };
 use url::Url;
 
+pub(crate) use self::catalog::Listed;
 pub use self::delta::DeltaUse;
 use self::{ahead::Claim, archive::Wanted, endpoints::Gravest, got::Got};
 use crate::{
@@ -103,6 +105,7 @@ pub async fn fetch(reference: &Reference, context: &FetchContext) -> Result<Fetc
         context,
         pull: context.pull,
         chain: Vec::new(),
+        listed: None,
     };
     // What cannot be tidied up is in nobody's way.
     let (downloads, store) = (fetcher.downloads(), context.store.clone());
@@ -122,6 +125,8 @@ pub(crate) struct Fetcher<'a> {
     pub(crate) pull: PullPolicy,
     /// The images on the way from the one that was asked for to this one, each depending on the next.
     pub(crate) chain: Vec<(Name, Labels)>,
+    /// What a catalog says that the image must be.
+    pub(crate) listed: Option<Listed>,
 }
 
 impl Fetcher<'_> {
@@ -195,8 +200,22 @@ impl Fetcher<'_> {
         let pages = Pages::new(&self.context.client, &origin)
             .of_mirror(mirror)
             .cached(self.context.cache.as_deref());
-        let discovery = discover(&pages, request, &self.discovery_options()).await?;
-        self.endpoints(&discovery.endpoints, &origin, request, reference).await
+        // A range is no part of a URL.
+        let any = request.any_version();
+        let is_range = matches!(request.range(), Ok(Some(_)));
+        let asked = if is_range { &any } else { request };
+        let discovery = discover(&pages, asked, &self.discovery_options()).await?;
+        let Some((exact, listed)) = self.listed(request, &discovery, &origin).await? else {
+            return self.endpoints(&discovery.endpoints, &origin, request, reference).await;
+        };
+        let fetcher = Fetcher {
+            context: self.context,
+            pull: self.pull,
+            chain: self.chain.clone(),
+            listed: Some(listed),
+        };
+        let endpoints = discovery.endpoints_for(&exact);
+        fetcher.endpoints(&endpoints, &origin, &exact, reference).await
     }
 
     async fn url(&self, text: &str) -> Result<Fetched, Error> {
@@ -367,8 +386,9 @@ impl Fetcher<'_> {
     }
 
     async fn held(&self, request: &Request) -> Result<Held, Error> {
+        let passed_over = self.passed_over(request).await?;
         let (store, request, insecure) = (self.context.store.clone(), request.clone(), self.context.insecure);
-        Ok(blocking(move || held(&store, &request, insecure)).await?)
+        Ok(blocking(move || held(&store, &request, insecure, &passed_over)).await?)
     }
 
     fn discovery_options(&self) -> Options {

@@ -36,6 +36,7 @@ use self::record::with_record;
 use crate::{
     download::{Growing, GrowingReader},
     error::Error,
+    fetch::Listed,
     progress::{Counted, NoProgress, Phase, Progress},
     provenance::{ArchiveRecord, Insecurity, Provenance, Verified},
 };
@@ -51,6 +52,8 @@ pub(crate) struct Fetchling {
     /// What the user asked for.
     pub(crate) reference: String,
     pub(crate) discovered_by: Option<String>,
+    /// What a catalog says that it must be.
+    pub(crate) listed: Option<Listed>,
 }
 
 /// An archive of which is known why it is believed, and what it says to be.
@@ -112,6 +115,9 @@ impl Fetchling {
         }
         if let Some(request) = request {
             self.check(request, &manifest)?;
+        }
+        if let (Some(listed), Some((_, record))) = (&self.listed, &verified) {
+            listed.check_size(&self.place, record.size)?;
         }
         self.check_unchanged()?;
         Ok(Believed {
@@ -225,6 +231,9 @@ impl Believed {
             }
         };
         fetchling.check_unchanged()?;
+        if let Some(listed) = &fetchling.listed {
+            listed.check_id(&fetchling.place, staged.id())?;
+        }
         let provenance = Provenance {
             reference: fetchling.reference,
             source: fetchling.place,

@@ -15,6 +15,7 @@
 
 mod address;
 mod bittorrent;
+mod catalogs;
 mod client;
 mod connect_to;
 mod containers;
@@ -46,6 +47,7 @@ pub use bittorrent::{
     KeptArchive, KeptArchives, Magnet, Metainfo, MetainfoError, SeedGoal, Seeding, Swarm, SwarmDownload, SwarmOptions,
     Swarms,
 };
+pub use catalogs::Catalogs;
 pub use client::HttpClient;
 pub use connect_to::{ConnectTo, ConnectToError};
 pub use containers::Layers;

@@ -51,8 +51,14 @@ impl<'a> Pages<'a> {
     }
 
     async fn ask(&self, url: &Url) -> Result<PageAnswer, Error> {
+        self.small(url, MAX_PAGE, false).await
+    }
+
+    /// The same of something else that is small: at most so many bytes of it, and one more where there are more. One that
+    /// was kept is looked at again, however fresh the server said it was, if `look_again`.
+    pub(crate) async fn small(&self, url: &Url, most: usize, look_again: bool) -> Result<PageAnswer, Error> {
         let Some(directory) = self.cache else {
-            let answer = self.client.get_small(url, self.origin, MAX_PAGE).await?;
+            let answer = self.client.get_small(url, self.origin, most).await?;
             return Ok(PageAnswer {
                 status: answer.status,
                 url: answer.url,
@@ -64,7 +70,7 @@ impl<'a> Pages<'a> {
         let cached = CachedPage::read(directory, &key);
         let is_offline = self.client.options().offline;
         if let Some(cached) = &cached
-            && (is_offline || cached.is_fresh())
+            && (is_offline || (cached.is_fresh() && !look_again))
         {
             return cached.answer();
         }
@@ -75,7 +81,7 @@ impl<'a> Pages<'a> {
         let retry = &self.client.options().retry;
         let answer = self
             .client
-            .get_small_by(url, self.origin, MAX_PAGE, conditions, retry)
+            .get_small_by(url, self.origin, most, conditions, retry)
             .await?;
         let page = match cached {
             Some(cached) if answer.status == 304 => cached.confirmed(&answer),

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use dhow_image::Name;
+
 use crate::error::Error;
 
 /// Whoever shows how far a fetch is. What comes is a row of phases, each with its bytes.
@@ -63,6 +65,15 @@ pub enum Note<'a> {
         requests: usize,
         /// What the archive has.
         archive: u64,
+    },
+    /// The publisher has withdrawn what is fetched, which was asked for by its exact version.
+    Yanked {
+        /// The image's name.
+        name: &'a Name,
+        /// Its version.
+        version: &'a str,
+        /// Why.
+        reason: &'a str,
     },
     /// One of several places did not give what was asked for. If there is another, it is tried.
     Failed {
@@ -165,6 +176,13 @@ impl fmt::Display for Note<'_> {
                     megabytes(*fetched),
                     if *requests == 1 { "part" } else { "parts" },
                     megabytes(*archive),
+                );
+            }
+            Self::Yanked { name, version, reason } => {
+                return write!(
+                    f,
+                    "`{name}` {version} was withdrawn by its publisher: {}",
+                    reason.escape_debug()
                 );
             }
             Self::Retrying { error, .. } | Self::Failed { error, .. } | Self::NoDelta { error, .. } => error,

@@ -74,6 +74,7 @@ impl Candidate {
             },
             torrent: None,
             recipe: None,
+            yanked: None,
             signers: Record::signers_of(&verification),
             published: Utc::now(),
         };

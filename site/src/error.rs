@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use dhow_discovery::CatalogError;
 use dhow_image::{ArchiveError, ImageId, Name};
 use thiserror::Error;
 
@@ -177,6 +178,76 @@ pub enum Error {
         /// What is wrong with it.
         #[source]
         source: serde_json::Error,
+    },
+    /// The site has a catalog, and nobody is there to sign it.
+    #[error(
+        "the site `{location}` has a signed catalog of `{prefix}`, by which clients go: it must tell of this too, and \
+         there is no key to sign it"
+    )]
+    CatalogUnsigned {
+        /// Whose catalog it is.
+        prefix: Name,
+        /// The directory or URL of the site.
+        location: String,
+    },
+    /// The present catalog bears no signature of the keys that are to sign.
+    #[error(
+        "the catalog of `{prefix}` on the site `{location}` bears no good signature of the keys that are to sign it now"
+    )]
+    CatalogSigner {
+        /// Whose catalog it is.
+        prefix: Name,
+        /// The directory or URL of the site.
+        location: String,
+        /// What is wrong with its signature.
+        #[source]
+        source: Box<dhow_trust::Error>,
+    },
+    /// The present catalog cannot be read.
+    #[error("the catalog of `{prefix}` on the site `{location}` is damaged: delete it, and publish again")]
+    DamagedCatalog {
+        /// Whose catalog it is.
+        prefix: Name,
+        /// The directory or URL of the site.
+        location: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<CatalogError>,
+    },
+    /// A catalog could not be signed.
+    #[error("could not sign the catalog of `{prefix}`")]
+    SignCatalog {
+        /// Whose catalog it is.
+        prefix: Name,
+        /// Why not.
+        #[source]
+        source: Box<dhow_trust::Error>,
+    },
+    /// The present catalog has the highest serial there is.
+    #[error(
+        "the catalog of `{prefix}` has the highest serial that there is: whoever issued it had your key, so revoke it, \
+         delete the catalog, and sign with another key"
+    )]
+    NoSerialLeft {
+        /// Whose catalog it is.
+        prefix: Name,
+    },
+    /// Others changed the catalog all the time.
+    #[error("could not change the catalog of `{prefix}`: others were faster {attempts} times")]
+    CatalogContested {
+        /// Whose catalog it is.
+        prefix: Name,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// A file could not be locked.
+    #[error("could not lock `{}`", path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
     },
     /// The keys of the site cannot be read.
     #[error("`{path}` of the site `{location}` is damaged: delete it, and publish again")]

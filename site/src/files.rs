@@ -190,7 +190,7 @@ impl Files {
         }
     }
 
-    async fn put(&self, path: &Path, content: Bytes, mode: PutMode) -> Result<(), StoreError> {
+    pub(crate) async fn put(&self, path: &Path, content: Bytes, mode: PutMode) -> Result<(), StoreError> {
         let put = |attributes: Attributes| {
             let options = PutOptions {
                 mode: mode.clone(),
@@ -291,6 +291,11 @@ impl Files {
             .await
             .is_ok_and(|file| file.is_file() || file.is_dir());
         is_plain && file.starts_with(directory)
+    }
+
+    /// The directory, if it is one.
+    pub(crate) fn directory(&self) -> Option<&FilePath> {
+        self.directory.as_deref()
     }
 
     fn not_found(&self, path: &Path) -> Error {

@@ -7,9 +7,9 @@ use semver::Version;
 use crate::Record;
 
 /// The highest version among `records`: by semantic versioning where both are such versions, else the one published
-/// later. A pre-release is the latest only where there is nothing else.
+/// later. A pre-release is the latest only where there is nothing else, and what was yanked never.
 pub(crate) fn highest<'a>(records: impl IntoIterator<Item = &'a Record>) -> Option<&'a Record> {
-    let mut records: Vec<_> = records.into_iter().collect();
+    let mut records: Vec<_> = records.into_iter().filter(|record| record.yanked.is_none()).collect();
     sort(&mut records);
     records.into_iter().next()
 }
@@ -83,6 +83,7 @@ mod tests {
                     signature: facts,
                     torrent: None,
                     recipe: None,
+                    yanked: None,
                     signers: Vec::new(),
                     published: DateTime::UNIX_EPOCH + TimeDelta::days(day),
                     annotations: Vec::new(),

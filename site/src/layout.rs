@@ -8,7 +8,9 @@
 //! other.org/tool/index.html           the page of `other.org/tool`, for clients that use this site as a mirror
 //! ACI/index.html                      the names of all images that are here
 //! pubkeys.gpg                         the keys of all who published names under the base, armored
+//! CATALOG                             the signed list of all images under the base, where the publisher makes one
 //! other.org/pubkeys.gpg               the keys of all who published names of `other.org`
+//! other.org/CATALOG                   the catalog of `other.org`
 //! ACI/<name>/<stem>.aci               an archive; <name> is the whole name, <stem> is VERSION[-OS[-ARCH]]
 //! ACI/<name>/<stem>.aci.asc           its signature
 //! ACI/<name>/<stem>.aci.json          its record: name, labels, image ID, sizes, digests, signers
@@ -34,25 +36,32 @@
 //! in the way of a page's directory. Nothing else is.
 //!
 //! **Order of writing**: keys; empty pages where there were none; archive, signature, record; the same for `latest`;
-//! pages, deepest first. Each file is put whole (a rename in a directory), so that a reader never sees a part of one,
+//! pages, deepest first; the catalog, once for all images that are published together. What is withdrawn goes in the
+//! other direction: its record first, its files last. Each file is put whole (a rename in a directory), so that a reader never sees a part of one,
 //! nor a page that names a file which is not there. An archive is never changed, unless one asks to replace it; while
 //! it or a `latest` is replaced, a client may see the new archive with the old signature for a moment, which it
 //! refuses, and tries again.
 //!
 //! **Truth** are the records. Pages are made from one listing of `ACI/<name>/` and the records in it; whoever writes
 //! a page lists again afterwards and writes again if there is more, so that of two who publish at once the last to
-//! write a page has seen both.
+//! write a page has seen both. The catalog, which is read by programs as a whole, is not made anew each time but has its
+//! entries changed (see the module `catalog`).
 
-use dhow_image::Name;
+use dhow_image::{Labels, Name};
 use object_store::path::Path;
 
-use crate::{BaseUrl, Error, record::Record};
+use crate::{
+    BaseUrl, Error,
+    record::{Record, platform},
+};
 
 /// The folder of all archives.
 const ARCHIVES: &str = "ACI";
 const PAGE: &str = "index.html";
 const KEYS: &str = "pubkeys.gpg";
 const NO_JEKYLL: &str = ".nojekyll";
+/// Names have no upper-case letters, so it is in no page's way.
+const CATALOG: &str = "CATALOG";
 /// What stands in place of a version in the copies of the highest.
 pub(crate) const LATEST: &str = "latest";
 
@@ -150,6 +159,28 @@ impl Layout {
         }
     }
 
+    /// The prefix of the catalog that lists images of `name`: the base, or for names that are not under it their host.
+    pub fn catalog_prefix(&self, name: &Name) -> Name {
+        match self.base.name() {
+            Some(base) if name.is_within(base) => base.clone(),
+            _ => Name::new(name.host()).expect("the host of a name is a name"),
+        }
+    }
+
+    /// The catalog that lists images of `name`.
+    pub fn catalog(&self, name: &Name) -> Path {
+        if self.is_own(name) {
+            path(CATALOG)
+        } else {
+            path(&format!("{}/{CATALOG}", name.host()))
+        }
+    }
+
+    /// What whoever changes a catalog in a directory locks meanwhile.
+    pub(crate) fn catalog_lock(&self, name: &Name) -> Path {
+        path(&format!("{}.lock", self.catalog(name)))
+    }
+
     /// The file that makes GitHub Pages serve everything.
     pub(crate) fn no_jekyll(&self) -> Path {
         path(NO_JEKYLL)
@@ -166,7 +197,12 @@ impl Layout {
     }
 
     pub(crate) fn archive(&self, record: &Record) -> ArchivePaths {
-        self.archive_named(record, record.version())
+        self.archive_named(&record.name, &record.labels, record.version())
+    }
+
+    /// Where the archive with these labels is.
+    pub(crate) fn archive_of(&self, name: &Name, labels: &Labels) -> ArchivePaths {
+        self.archive_named(name, labels, labels.get("version").unwrap_or_default())
     }
 
     /// What peers call an archive: the last part of the name, and the labels.
@@ -177,16 +213,16 @@ impl Layout {
     }
 
     pub(crate) fn latest(&self, record: &Record) -> ArchivePaths {
-        self.archive_named(record, LATEST)
+        self.archive_named(&record.name, &record.labels, LATEST)
     }
 
-    fn archive_named(&self, record: &Record, version: &str) -> ArchivePaths {
+    fn archive_named(&self, name: &Name, labels: &Labels, version: &str) -> ArchivePaths {
         let mut stem = version.to_owned();
-        for label in record.platform().into_iter().flatten() {
+        for label in platform(labels).into_iter().flatten() {
             stem.push('-');
             stem.push_str(label);
         }
-        let archive = format!("{ARCHIVES}/{}/{stem}.aci", record.name);
+        let archive = format!("{ARCHIVES}/{name}/{stem}.aci");
         ArchivePaths {
             signature: path(&format!("{archive}.asc")),
             torrent: path(&format!("{archive}.torrent")),

@@ -2,12 +2,13 @@
 //!
 //! [`Site::publish`] writes an archive, its signature, its publisher's keys and the pages by which it is discovered
 //! into a directory or any other `object_store`. What it writes needs nothing of the server but to serve files, so
-//! that nginx, GitHub Pages or a bucket can host it as it is. [`Files`] is the reading side, which a mirror serves.
+//! that nginx, GitHub Pages or a bucket can host it as it is. [`Site::list`] then puts what was published into the
+//! site's signed catalog; [`Site::yank`] and [`Site::unpublish`] withdraw it. [`Files`] is the reading side, which a mirror serves.
 //!
 //! ```text
-//!   Publication ──check──► pubkeys.gpg ──► archive, signature, Record ──► latest copies ──► pages
-//!                                                                │                            ▲
-//!                                                                └── all that they are made from
+//!   Publication ──check──► pubkeys.gpg ──► archive, signature, Record ──► latest copies ──► pages ──► CATALOG
+//!                                                                │                            ▲          ▲
+//!                                                                └── all that they are made from ────────┘
 //!   Layout: names → paths and URLs          Files: the store beneath, directory or bucket
 //! ```
 //!
@@ -16,6 +17,8 @@
 mod base_url;
 mod bundle;
 mod candidate;
+mod catalog;
+mod contested;
 mod delta;
 mod error;
 mod files;
@@ -30,9 +33,11 @@ mod publish;
 mod record;
 mod site;
 mod torrent;
+mod withdraw;
 
 pub use base_url::BaseUrl;
 pub use bundle::{Unpacked, UnpackedImage, unpack_bundle};
+pub use catalog::{CatalogOptions, CatalogWritten, Listed, OnOtherSigner};
 pub use delta::{DeltaOptions, PublishedDelta};
 pub use error::Error;
 pub use files::{Files, content_type};

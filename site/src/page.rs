@@ -18,6 +18,8 @@ pub(crate) struct Page {
     pub(crate) records: Vec<Record>,
     /// The names one path segment longer.
     pub(crate) children: Vec<Name>,
+    /// Whether there is a catalog that lists the name.
+    pub(crate) has_catalog: bool,
     /// On the first page, the hosts of names that are not under the base.
     pub(crate) hosts: Vec<Name>,
 }
@@ -80,7 +82,10 @@ impl Page {
             prefix: name.clone(),
             templates: templates.chain(torrents).collect(),
             pubkeys: Some(layout.base().join(layout.keys(name).as_ref())),
-            catalog: None,
+            catalog: self.has_catalog.then(|| {
+                let url = layout.base().join(layout.catalog(name).as_ref());
+                (layout.catalog_prefix(name), url)
+            }),
         }
     }
 
@@ -183,6 +188,10 @@ fn write_versions(html: &mut String, records: &[&Record], layout: &Layout) {
             [Some(os), None] => os.to_owned(),
             _ => "any".to_owned(),
         };
+        let yanked = record
+            .yanked
+            .as_ref()
+            .map(|reason| format!("<br><span class=\"soft\">withdrawn: {}</span>", escape(reason)));
         let torrent = record.torrent.as_ref().map(|_| {
             let link = layout.base().link(paths.torrent.as_ref());
             format!(", <a href=\"{}\">torrent</a>", escape(&link))
@@ -190,9 +199,10 @@ fn write_versions(html: &mut String, records: &[&Record], layout: &Layout) {
         write(
             html,
             format_args!(
-                "<tr><th scope=\"row\">{version}</th><td>{platform}</td><td>{size}<br><span class=\"soft\">{tar_size} unpacked</span></td><td>{published}</td><td><a \
+                "<tr><th scope=\"row\">{version}{yanked}</th><td>{platform}</td><td>{size}<br><span class=\"soft\">{tar_size} unpacked</span></td><td>{published}</td><td><a \
                  href=\"{archive}\">archive</a>, <a href=\"{signature}\">signature</a>{torrent}<br><code>{id}</code></td></tr>\n",
                 version = escape(record.version()),
+                yanked = yanked.unwrap_or_default(),
                 platform = escape(&platform),
                 size = human_size(record.archive.size),
                 tar_size = human_size(record.tar_size),

@@ -145,6 +145,7 @@ impl Site {
             record.published = there.published;
             record.torrent.clone_from(&there.torrent);
             record.recipe.clone_from(&there.recipe);
+            record.yanked.clone_from(&there.yanked);
         } else if on_conflict == OnConflict::Refuse {
             return Err(Error::Conflict {
                 name: record.name.clone(),
@@ -228,7 +229,8 @@ impl Site {
         Ok(())
     }
 
-    /// Makes the `latest` of this image's platform a copy of the highest version. Whether that is this image.
+    /// Makes the `latest` of this image's platform a copy of the highest version. Whether that is this image. Where no
+    /// version is left there is no `latest` either.
     pub(crate) async fn write_latest(
         &self,
         record: &Record,
@@ -239,14 +241,17 @@ impl Site {
         let of_platform = versions
             .iter()
             .filter(|version| version.platform() == record.platform());
-        let highest = latest::highest(of_platform).unwrap_or(record);
+        let to = self.layout.latest(record);
+        let Some(highest) = latest::highest(of_platform) else {
+            self.remove_archive(&to).await?;
+            return Ok(false);
+        };
         let is_this = highest.is_same_version(record);
         let from = if is_this {
             paths.clone()
         } else {
             self.layout.archive(highest)
         };
-        let to = self.layout.latest(record);
 
         let there = self.read_record(&to.record).await?;
         let is_there = |same: fn(&Record, &Record) -> bool| there.as_ref().is_some_and(|there| same(there, highest));

@@ -33,6 +33,9 @@ pub struct Record {
     pub recipe: Option<FileFacts>,
     /// Whose signatures it has.
     pub signers: Vec<RecordSigner>,
+    /// Why the image is not to be used any more, if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yanked: Option<String>,
     /// When this archive was published first.
     pub published: DateTime<Utc>,
     /// What the manifest says for people.
@@ -82,8 +85,7 @@ impl Record {
 
     /// Operating system and architecture; the latter means nothing without the former (appc spec, aci.md).
     pub fn platform(&self) -> [Option<&str>; 2] {
-        let os = self.labels.get("os");
-        [os, os.and(self.labels.get("arch"))]
+        platform(&self.labels)
     }
 
     /// Whether this is the same version for the same platform of the same name.
@@ -137,6 +139,12 @@ impl Record {
     }
 }
 
+/// See [`Record::platform`].
+pub(crate) fn platform(labels: &Labels) -> [Option<&str>; 2] {
+    let os = labels.get("os");
+    [os, os.and(labels.get("arch"))]
+}
+
 fn is_plain(value: &str) -> bool {
     value.starts_with(|c: char| c.is_ascii_alphanumeric())
         && value
@@ -167,6 +175,7 @@ mod tests {
             signature: facts,
             torrent: None,
             recipe: None,
+            yanked: None,
             signers: Vec::new(),
             published: DateTime::UNIX_EPOCH,
             annotations: Vec::new(),

@@ -110,6 +110,7 @@ impl Site {
             ..Page::default()
         };
         if let Some(name) = name {
+            page.has_catalog = self.files.size(&self.layout.catalog(name)).await?.is_some();
             let listing = self.files.list(&self.layout.archives(name)).await?;
             page.children = folders(listing.common_prefixes, Some(name));
             page.records = self
@@ -127,7 +128,7 @@ impl Site {
         Ok(page)
     }
 
-    async fn read_records(&self, files: Vec<Path>) -> Result<Vec<Record>, Error> {
+    pub(crate) async fn read_records(&self, files: Vec<Path>) -> Result<Vec<Record>, Error> {
         let records = files
             .into_iter()
             .filter(Layout::is_version_record)

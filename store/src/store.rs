@@ -183,6 +183,12 @@ impl Store {
         self.root.join("downloads")
     }
 
+    /// A directory for the signed catalogs that were believed, which tell how new the next ones must be. The store keeps
+    /// nothing there itself, and removes nothing from it.
+    pub fn catalogs_dir(&self) -> PathBuf {
+        self.root.join("catalogs")
+    }
+
     /// Whether the image is in the store.
     pub fn contains(&self, id: &ImageId) -> bool {
         self.image_dir(id).is_ok()

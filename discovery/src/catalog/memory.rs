@@ -3,12 +3,17 @@
 //! ```text
 //!   <directory>/example.com%2Fteam.catalog     the file itself, as it was accepted
 //!   <directory>/example.com%2Fteam.seen        when: the clock of this machine then
+//!   <directory>/for/example.com%2Fteam/…       the same of catalogs that are believed for this one name alone
 //!   <directory>/lock                           held while one of them is compared and replaced
 //! ```
 //!
 //! The whole file is kept, for two reasons: it answers without a network, and its signature tells whether its serial
 //! still binds. A thief of a key can issue the highest serial there is, after which no honest catalog would be
 //! accepted. But once the owner has revoked that key, what it signed binds nobody.
+//!
+//! Who trusts a publisher for `example.com/app` alone may find a catalog of all `example.com` that this publisher
+//! signed. It is believed in what it says of that name, and remembered for that name: what others believe of the
+//! prefix, its signer cannot touch.
 
 use std::{
     fs::{self, File},
@@ -44,7 +49,7 @@ pub struct Accepted {
 /// What is remembered of a prefix.
 struct Seen {
     file: Vec<u8>,
-    catalog: Catalog,
+    serial: u64,
     at: DateTime<Utc>,
 }
 
@@ -68,10 +73,44 @@ impl CatalogMemory {
         keyring: &Keyring,
         now: DateTime<Utc>,
     ) -> Result<Accepted, CatalogError> {
+        self.accept_by(prefix, file, prefix, keyring, now)
+    }
+
+    /// The same for the sake of one name under `prefix`: if the keys that signed it are not trusted for all of the
+    /// prefix, but for the name, it is believed in what it says of the name, and of nothing else.
+    pub fn accept_for(
+        &self,
+        name: &Name,
+        file: &[u8],
+        prefix: &Name,
+        keyring: &Keyring,
+        now: DateTime<Utc>,
+    ) -> Result<Accepted, CatalogError> {
+        match self.accept(file, prefix, keyring, now) {
+            Err(error) if name != prefix && is_of_narrower_trust(&error) => {
+                self.of_name(name).accept_by(name, file, prefix, keyring, now)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Believes a catalog of `prefix` that was signed by those who are trusted for `by`.
+    fn accept_by(
+        &self,
+        by: &Name,
+        file: &[u8],
+        prefix: &Name,
+        keyring: &Keyring,
+        now: DateTime<Utc>,
+    ) -> Result<Accepted, CatalogError> {
         let signed = SignedCatalog::read(file)?;
-        let (catalog, verification) = signed.verify(prefix, keyring)?;
+        let (catalog, verification) = signed.verify_for(prefix, by, keyring)?;
         let _lock = self.lock()?;
-        let seen = self.seen(prefix, keyring)?;
+        let seen = match self.read(&self.catalog_path(prefix))? {
+            Some(seen) if seen == file => Some(self.seen_as(seen, &catalog)?),
+            Some(seen) => self.seen(seen, prefix, by, keyring)?,
+            None => None,
+        };
         check_times(&catalog, seen.as_ref(), now)?;
         if let Some(seen) = &seen {
             check_serial(&catalog, signed.json(), seen)?;
@@ -96,10 +135,34 @@ impl CatalogMemory {
         }
     }
 
+    /// The same for the sake of one name: see [`Self::accept_for`].
+    pub fn recall_for(
+        &self,
+        name: &Name,
+        keyring: &Keyring,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Accepted>, CatalogError> {
+        let Some(prefix) = self.prefix_of(name) else {
+            return Ok(None);
+        };
+        match self.recall(&prefix, keyring, now)? {
+            None => {
+                let own = self.of_name(name);
+                let Some(file) = own.read(&own.catalog_path(&prefix))? else {
+                    return Ok(None);
+                };
+                own.accept_by(name, &file, &prefix, keyring, now).map(Some)
+            }
+            accepted => Ok(accepted),
+        }
+    }
+
     /// The longest prefix of `name` of which a catalog has ever been believed. Whoever has seen one must not be told
     /// that there is none.
     pub fn prefix_of(&self, name: &Name) -> Option<Name> {
-        name.walk().find(|prefix| self.catalog_path(prefix).exists())
+        let own = self.of_name(name);
+        name.walk()
+            .find(|prefix| self.catalog_path(prefix).exists() || own.catalog_path(prefix).exists())
     }
 
     /// Forgets a prefix: whatever catalog comes next is believed if its signatures and times are good. Whether there
@@ -117,24 +180,29 @@ impl CatalogMemory {
         Ok(there)
     }
 
-    fn seen(&self, prefix: &Name, keyring: &Keyring) -> Result<Option<Seen>, CatalogError> {
-        let Some(file) = self.read(&self.catalog_path(prefix))? else {
-            return Ok(None);
-        };
+    fn seen(&self, file: Vec<u8>, prefix: &Name, by: &Name, keyring: &Keyring) -> Result<Option<Seen>, CatalogError> {
         let signed = SignedCatalog::read(&file)?;
-        if let Err(CatalogError::Signature { source, .. }) = signed.verify(prefix, keyring)
-            && binds_nobody(&source)
-        {
-            return Ok(None);
-        }
-        let at = self.read(&self.seen_path(prefix))?;
+        let catalog = match signed.verify_for(prefix, by, keyring) {
+            Ok((catalog, _)) => catalog,
+            Err(CatalogError::Signature { source, .. }) if binds_nobody(&source) => return Ok(None),
+            Err(_) => Catalog::from_json(signed.json())?,
+        };
+        self.seen_as(file, &catalog).map(Some)
+    }
+
+    fn seen_as(&self, file: Vec<u8>, catalog: &Catalog) -> Result<Seen, CatalogError> {
+        let at = self.read(&self.seen_path(&catalog.prefix))?;
         let at = at.and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok());
-        let catalog = Catalog::from_json(signed.json())?;
-        Ok(Some(Seen {
+        Ok(Seen {
             at: at.unwrap_or(catalog.issued),
+            serial: catalog.serial,
             file,
-            catalog,
-        }))
+        })
+    }
+
+    /// What is believed for the sake of one name alone.
+    fn of_name(&self, name: &Name) -> Self {
+        Self::open(self.directory.join("for").join(name.as_str().replace('/', "%2F")))
     }
 
     fn remember(&self, file: &[u8], prefix: &Name, now: DateTime<Utc>) -> Result<(), CatalogError> {
@@ -200,6 +268,11 @@ fn binds_nobody(error: &dhow_trust::Error) -> bool {
     )
 }
 
+/// Whether the signers are trusted, but not for the whole prefix.
+fn is_of_narrower_trust(error: &CatalogError) -> bool {
+    matches!(error, CatalogError::Signature { source, .. } if matches!(**source, dhow_trust::Error::NotTrustedForName { .. }))
+}
+
 fn check_times(catalog: &Catalog, seen: Option<&Seen>, now: DateTime<Utc>) -> Result<(), CatalogError> {
     let prefix = catalog.prefix.clone();
     if let Some(seen) = seen
@@ -228,15 +301,15 @@ fn check_times(catalog: &Catalog, seen: Option<&Seen>, now: DateTime<Utc>) -> Re
 
 fn check_serial(catalog: &Catalog, json: &[u8], seen: &Seen) -> Result<(), CatalogError> {
     let prefix = catalog.prefix.clone();
-    if catalog.serial < seen.catalog.serial {
+    if catalog.serial < seen.serial {
         return Err(CatalogError::Rollback {
             prefix,
             found: catalog.serial,
-            seen: seen.catalog.serial,
+            seen: seen.serial,
         });
     }
     // The same text may have been signed by somebody else as well.
-    if catalog.serial == seen.catalog.serial && !seen.file.starts_with(json) {
+    if catalog.serial == seen.serial && !seen.file.starts_with(json) {
         return Err(CatalogError::Forked {
             prefix,
             serial: catalog.serial,

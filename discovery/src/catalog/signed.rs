@@ -1,7 +1,7 @@
 //! [`SignedCatalog`]: a catalog as it travels.
 
 use dhow_image::Name;
-use dhow_trust::{Keyring, Verification, verify_detached};
+use dhow_trust::{Certificate, Keyring, Verification, verify_detached, verify_with_certificates};
 
 use super::{Catalog, CatalogError};
 
@@ -59,13 +59,45 @@ impl SignedCatalog {
     /// Verifies that the keys which are trusted for `prefix` signed it, as many as its policy asks for, and reads it.
     /// Whether it is fresh is for [`super::CatalogMemory`] to say.
     pub fn verify(&self, prefix: &Name, keyring: &Keyring) -> Result<(Catalog, Verification), CatalogError> {
-        let verification =
-            verify_detached(keyring, prefix, &self.signature, self.json.as_slice()).map_err(|source| {
-                CatalogError::Signature {
-                    prefix: prefix.clone(),
-                    source: Box::new(source),
-                }
-            })?;
+        self.verify_for(prefix, prefix, keyring)
+    }
+
+    /// Verifies that the keys which are trusted for `name`, a name under `prefix`, signed it: it can then be believed in
+    /// what it says of `name`.
+    pub(super) fn verify_for(
+        &self,
+        prefix: &Name,
+        name: &Name,
+        keyring: &Keyring,
+    ) -> Result<(Catalog, Verification), CatalogError> {
+        let verified = verify_detached(keyring, name, &self.signature, self.json.as_slice());
+        self.read_verified(prefix, verified)
+    }
+
+    /// Verifies that one of `certificates` signed it, and reads it: for whoever goes on with a catalog.
+    pub fn verify_with(
+        &self,
+        prefix: &Name,
+        certificates: &[Certificate],
+    ) -> Result<(Catalog, Verification), CatalogError> {
+        let verified = verify_with_certificates(certificates, &self.signature, self.json.as_slice());
+        self.read_verified(prefix, verified)
+    }
+
+    /// What it says to be, whoever signed it. Nothing of it is to be believed.
+    pub fn danger_read_unverified(&self) -> Result<Catalog, CatalogError> {
+        Catalog::from_json(&self.json)
+    }
+
+    fn read_verified(
+        &self,
+        prefix: &Name,
+        verified: Result<Verification, dhow_trust::Error>,
+    ) -> Result<(Catalog, Verification), CatalogError> {
+        let verification = verified.map_err(|source| CatalogError::Signature {
+            prefix: prefix.clone(),
+            source: Box::new(source),
+        })?;
         let catalog = Catalog::from_json(&self.json)?;
         if catalog.prefix != *prefix {
             return Err(CatalogError::OtherPrefix {

@@ -315,6 +315,35 @@ fn wrong_signer_a_key_for_another_prefix_is_refused() {
 }
 
 #[test]
+fn a_key_for_one_name_vouches_for_that_name_alone() {
+    let world = World::new();
+    let team = key("Team <team@example.com>");
+    let app = name("example.com/app");
+    world.keyring.trust(Some(&app), &team.certificate()).unwrap();
+    let accept = |of: &Name, file: &[u8]| {
+        world
+            .memory
+            .accept_for(of, file, &name("example.com"), &world.keyring, now())
+    };
+    let newer = signed_by(&[&team], &catalog(u64::MAX));
+    assert_eq!(accept(&app, &newer).unwrap().catalog.serial, u64::MAX);
+    let older = accept(&app, &signed_by(&[&team], &catalog(7)));
+    assert!(matches!(older, Err(CatalogError::Rollback { .. })));
+    let recalled = world.memory.recall_for(&app, &world.keyring, now()).unwrap().unwrap();
+    assert_eq!(recalled.catalog.serial, u64::MAX);
+    assert_eq!(world.memory.prefix_of(&app), Some(name("example.com")));
+
+    let other = accept(&name("example.com/other"), &newer).unwrap_err();
+    let cause = cause_of(other);
+    assert!(matches!(cause, dhow_trust::Error::NotTrustedForName { .. }), "{cause}");
+    assert_eq!(world.memory.prefix_of(&name("example.com/other")), None);
+    // Nor can it make the serials of the whole prefix grow.
+    let honest = world.sign(&catalog(8));
+    accept(&app, &honest).unwrap();
+    accept(&name("example.com/other"), &honest).unwrap();
+}
+
+#[test]
 fn threshold_change_more_signers_are_asked_for_from_then_on() {
     let world = World::new();
     let second = key("Dora <dora@example.com>");

@@ -343,7 +343,10 @@ async fn key_and_catalog_urls_are_read_and_hostile_ones_ignored() {
         prefix: Name::new("example.com").unwrap(),
         templates: vec!["https://e/{name}.{ext}".to_owned()],
         pubkeys: Some("https://example.com/one.gpg".to_owned()),
-        catalog: Some("https://example.com/catalog".to_owned()),
+        catalog: Some((
+            Name::new("example.com").unwrap(),
+            "https://example.com/CATALOG".to_owned(),
+        )),
     };
     let hostile: String = [
         "http://example.com/k",
@@ -364,7 +367,7 @@ async fn key_and_catalog_urls_are_read_and_hostile_ones_ignored() {
         .unwrap();
     let keys: Vec<_> = found.pubkeys.iter().map(Url::as_str).collect();
     assert_eq!(keys, ["https://example.com/one.gpg", "https://example.com/two.gpg"]);
-    assert_eq!(found.catalogs[0].as_str(), "https://example.com/catalog");
+    assert_eq!(found.catalogs[0].url.as_str(), "https://example.com/CATALOG");
 }
 
 #[tokio::test]

@@ -149,7 +149,7 @@ impl Fetcher<'_> {
 
     /// Whether the image is in the store, and may be used for what is asked for.
     async fn would_do(&self, got: &Got, wanted: &Wanted) -> Result<bool, Error> {
-        if !self.is_usable(got).await? {
+        if self.listed.as_ref().is_some_and(|listed| *listed.id() != got.image) || !self.is_usable(got).await? {
             return Ok(false);
         }
         let (store, id) = (self.context.store.clone(), got.image);
@@ -233,6 +233,7 @@ impl Fetcher<'_> {
             place: place.to_owned(),
             reference: wanted.reference.clone(),
             discovered_by: wanted.discovered_by.clone(),
+            listed: self.listed.clone(),
         };
         let (context, signature, request) = (self.context.clone(), wanted.signature.clone(), wanted.request.clone());
         spawn_blocking(move || {

@@ -133,6 +133,9 @@ impl Fetcher<'_> {
 
     /// The recipe beside the archive, if there is one and its signature counts for the name.
     async fn signed_head(&self, place: &Place<'_>) -> Result<Option<SignedHead>, Error> {
+        if self.listed.as_ref().is_some_and(|listed| !listed.has_recipe()) {
+            return Ok(None);
+        }
         let url = beside(&place.endpoint.archive, ".recipe");
         self.context.progress.begin(Phase::Recipe, &shown(&url), None);
         let bytes = match self.small_file(&url, place, MAX_HEAD).await {
@@ -170,6 +173,9 @@ impl Fetcher<'_> {
             Ok::<_, Error>((head, verification, record))
         };
         let (head, verification, record) = blocking(verify).await?;
+        if let Some(listed) = &self.listed {
+            listed.check_id(&shown(&url), &head.id)?;
+        }
         Ok(Some(SignedHead {
             head,
             url,

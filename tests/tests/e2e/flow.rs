@@ -112,7 +112,7 @@ fn versions_and_latest_are_told_apart() {
     assert_eq!(fetch("example.com/team/app:1.9.0"), ids[0]);
     assert_eq!(fetch("example.com/team/app"), ids[1]);
     world.dhow(&["fetch", "example.com/team/app:3.0.0"]).exited(3);
-    world.dhow(&["fetch", "example.com/nothing"]).exited(3);
+    world.dhow(&["fetch", "example.com/team/nothing"]).exited(3);
 }
 
 /// The bars of a whole distribution: bounded memory, and the same tar in the end.

@@ -4,6 +4,7 @@
 mod arrows;
 mod build;
 mod bundles;
+mod catalogs;
 mod convert;
 mod delta;
 mod elsewhere;

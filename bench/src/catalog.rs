@@ -1,0 +1,167 @@
+//! What a site of many images costs: its publisher for one more, its users for the list of all.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+use chrono::{TimeDelta, Utc};
+use dhow_discovery::{Catalog, CatalogImage, CatalogMemory, FileFacts, SignedCatalog};
+use dhow_image::{BuildOptions, ImageId, ImageManifest, Labels, Limits, Name, OwnerMap, build};
+use dhow_site::{BaseUrl, CatalogOptions, OnConflict, OnOtherSigner, Publication, Site};
+use dhow_trust::{KeyOptions, Keyring, SecretKey, SigningKey, sign};
+
+use crate::{
+    contest::{Contest, Contestant},
+    images::Images,
+};
+
+/// How many names a large site has, and how many versions each.
+const NAMES: usize = 50;
+const VERSIONS: usize = 20;
+/// How many images the catalog has that is read.
+const LISTED: usize = 10_000;
+
+/// Publishes a small image, with its entry in the catalog, into a site that has one and into one that has a thousand.
+pub fn publish(images: &Images, rounds: usize) -> Result<String> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let publisher = Publisher::new(images.path("archives"))?;
+    let [small, large] = ["small", "large"].map(|name| images.path(name));
+    runtime.block_on(publisher.publish(&small, "example.com/app0", "1.0.0"))?;
+    for version in 0..VERSIONS {
+        for name in 0..NAMES {
+            let name = format!("example.com/app{name}");
+            runtime.block_on(publisher.publish(&large, &name, &format!("1.{version}.0")))?;
+        }
+    }
+    // Links will do for copies: what is published is put in place of what was there, and changes nothing in it.
+    let copy = |of: &Path| {
+        let copy = of.with_extension("copy");
+        let _ = fs::remove_dir_all(&copy);
+        ensure!(Command::new("cp").arg("-al").arg(of).arg(&copy).status()?.success());
+        Ok(())
+    };
+    let one_more = |site: &Path| {
+        let site = site.with_extension("copy");
+        runtime.block_on(publisher.publish(&site, "example.com/app0", "2.0.0"))
+    };
+    let contest = Contest::new("publish: one more image, listed", rounds).run(vec![
+        Contestant::prepared("the second", || copy(&small), || one_more(&small)),
+        Contestant::prepared("the 1,001st", || copy(&large), || one_more(&large)),
+    ])?;
+    Ok(contest.to_string())
+}
+
+/// Reads a catalog of ten thousand images, verifies and remembers it: one that is new, and one that was seen before.
+pub fn catalog(images: &Images, rounds: usize) -> Result<String> {
+    let key = SecretKey::generate("Bench <bench@example.com>", &KeyOptions::default())?;
+    let keyring = Keyring::open(Vec::<std::path::PathBuf>::new(), images.path("catalog-keys"));
+    let prefix = Name::new("example.com")?;
+    keyring.trust(Some(&prefix), &key.certificate())?;
+    let listed = (0..LISTED).map(entry).collect::<Result<Vec<_>>>()?;
+    let file = |serial| -> Result<Vec<u8>> {
+        let now = Utc::now();
+        let catalog = Catalog::new(prefix.clone(), serial, now, now + TimeDelta::days(1), listed.clone());
+        let json = catalog.to_json();
+        let signature = sign(&key, json.as_slice())?;
+        Ok(SignedCatalog::new(json, signature).to_bytes())
+    };
+    let (old, new) = (file(1)?, file(2)?);
+    let directory = images.path("catalogs");
+    let memory = CatalogMemory::open(&directory);
+    let accept = |file: &[u8]| -> Result<()> {
+        let accepted = memory.accept(file, &prefix, &keyring, Utc::now())?;
+        ensure!(accepted.catalog.images.len() == LISTED);
+        Ok(())
+    };
+    let forget = || memory.forget(&prefix).map(drop).context("Could not forget");
+    let contest = Contest::new("catalog: 10,000 images read, verified and remembered", rounds).run(vec![
+        Contestant::prepared("the first that is seen", forget, || accept(&old)),
+        Contestant::prepared(
+            "one in place of another",
+            || {
+                forget()?;
+                accept(&old)
+            },
+            || accept(&new),
+        ),
+        Contestant::prepared("the same again", || accept(&new), || accept(&new)),
+    ])?;
+    Ok(format!("{contest}  {:.1} MB\n", megabytes(new.len())))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
+fn megabytes(bytes: usize) -> f64 {
+    bytes as f64 / 1e6
+}
+
+fn labels(version: &str) -> Result<Labels> {
+    let mut labels = Labels::default();
+    for (label, value) in [("version", version), ("os", "linux"), ("arch", "amd64")] {
+        labels.insert(Name::new(label)?, value)?;
+    }
+    Ok(labels)
+}
+
+fn entry(number: usize) -> Result<CatalogImage> {
+    let facts = || FileFacts {
+        size: 150_000_000 + number as u64,
+        sha256: format!("{number:064x}"),
+    };
+    Ok(CatalogImage {
+        name: Name::new(format!("example.com/app{}", number / VERSIONS))?,
+        labels: labels(&format!("1.{}.0", number % VERSIONS))?,
+        id: ImageId::from_bytes(std::array::from_fn(|at| (number >> (at % 4 * 8)).to_le_bytes()[0])),
+        tar_size: 300_000_000,
+        published: Utc::now(),
+        archive: facts(),
+        recipe: Some(facts()),
+        torrent: None,
+        yanked: None,
+    })
+}
+
+/// Somebody with small images and a key.
+struct Publisher {
+    key: SecretKey,
+    options: CatalogOptions,
+    archives: std::path::PathBuf,
+}
+
+impl Publisher {
+    fn new(archives: std::path::PathBuf) -> Result<Self> {
+        fs::create_dir_all(&archives)?;
+        let key = SecretKey::generate("Bench <bench@example.com>", &KeyOptions::default())?;
+        let options = CatalogOptions {
+            signers: vec![SigningKey::Secret(key.clone())],
+            valid_for: TimeDelta::days(30),
+            on_other_signer: OnOtherSigner::Refuse,
+        };
+        Ok(Self { key, options, archives })
+    }
+
+    async fn publish(&self, site: &Path, name: &str, version: &str) -> Result<()> {
+        let mut manifest = ImageManifest::new(Name::new(name)?);
+        manifest.labels = labels(version)?;
+        let (rootfs, archive) = (self.archives.join("rootfs"), self.archives.join("image.aci"));
+        fs::create_dir_all(&rootfs)?;
+        fs::write(rootfs.join("version"), format!("{name} {version}"))?;
+        let options = BuildOptions {
+            source_date_epoch: Some(0),
+            owners: OwnerMap::all(0, 0),
+            ..BuildOptions::default()
+        };
+        build(&manifest, &rootfs, &options, fs::File::create(&archive)?)?;
+        let signature = sign(&self.key, fs::File::open(&archive)?)?;
+        let site = Site::open_directory(site, BaseUrl::new("https://example.com".parse()?)?)?;
+        let certificates = [self.key.certificate()];
+        let publication = Publication {
+            archive: &archive,
+            signature: &signature,
+            certificates: &certificates,
+            on_conflict: OnConflict::Refuse,
+            limits: Limits::default(),
+        };
+        let published = site.publish(publication).await?;
+        site.list(&[(published.name, published.labels)], &self.options).await?;
+        Ok(())
+    }
+}

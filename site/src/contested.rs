@@ -1,0 +1,108 @@
+//! Files that several publishers change at once.
+//!
+//! In a directory whoever changes one holds a lock. In a bucket it is written only if it is still what was read
+//! (`If-Match`, `If-None-Match`). Some servers pass over these headers without a word, and others look first and write
+//! then: so whoever has written into a bucket must read again afterwards.
+
+use std::fs::File;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::{Error as StoreError, GetOptions, PutMode, UpdateVersion, path::Path};
+
+use crate::{Error, Files, files::is_absence};
+
+/// What keeps others from changing a file between our reading and our writing.
+#[derive(Debug)]
+pub(crate) enum Exclusion {
+    /// A lock, until it is dropped.
+    Lock(#[expect(dead_code, reason = "it is held, and not looked at")] File),
+    /// The store writes only what nobody else has changed, or so it should.
+    Conditions,
+}
+
+/// A file, and what its store calls this version of it.
+pub(crate) struct Versioned {
+    pub(crate) content: Bytes,
+    version: UpdateVersion,
+}
+
+impl Files {
+    /// Keeps others from changing a file, as far as the store can. In a directory it waits for them, and locks the file
+    /// `lock`.
+    pub(crate) async fn exclude_others(&self, lock: &Path) -> Result<Exclusion, Error> {
+        let Some(directory) = self.directory() else {
+            return Ok(Exclusion::Conditions);
+        };
+        let file = directory.join(lock.as_ref());
+        let locked = tokio::task::spawn_blocking({
+            let file = file.clone();
+            move || {
+                std::fs::create_dir_all(file.parent().unwrap_or(&file))?;
+                let opened = File::create(&file)?;
+                opened.lock()?;
+                std::io::Result::Ok(opened)
+            }
+        });
+        match locked.await.expect("locking a file does not panic") {
+            Ok(file) => Ok(Exclusion::Lock(file)),
+            Err(source) => Err(Error::Lock { path: file, source }),
+        }
+    }
+
+    /// The whole of a file, to be changed; `None` if there is none.
+    pub(crate) async fn read_versioned(&self, path: &Path) -> Result<Option<Versioned>, Error> {
+        let file = match self.get(path, GetOptions::default()).await {
+            Ok(file) => file,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let version = UpdateVersion {
+            e_tag: file.meta.e_tag.clone(),
+            version: file.meta.version.clone(),
+        };
+        let content = file.bytes().await.map_err(|source| self.failed("read", path, source))?;
+        Ok(Some(Versioned { content, version }))
+    }
+
+    /// Puts a file in the place of what was read. `false` where somebody else was faster: nothing is written then.
+    pub(crate) async fn replace(
+        &self,
+        path: &Path,
+        content: Vec<u8>,
+        was: Option<Versioned>,
+        exclusion: &Exclusion,
+    ) -> Result<bool, Error> {
+        let mode = match (exclusion, was) {
+            (Exclusion::Lock(_), _) => PutMode::Overwrite,
+            (Exclusion::Conditions, Some(was)) => PutMode::Update(was.version),
+            (Exclusion::Conditions, None) => PutMode::Create,
+        };
+        let content = Bytes::from(content);
+        let put = match self.put(path, content.clone(), mode).await {
+            Err(StoreError::NotImplemented { .. } | StoreError::NotSupported { .. }) => {
+                self.put(path, content, PutMode::Overwrite).await
+            }
+            outcome => outcome,
+        };
+        match put {
+            Ok(()) => Ok(true),
+            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => Ok(false),
+            Err(source) => Err(self.failed("write", path, source)),
+        }
+    }
+
+    /// Every file in a folder and in those below it.
+    pub(crate) async fn list_below(&self, folder: &Path) -> Result<Vec<Path>, Error> {
+        let listed: Result<Vec<_>, _> = self
+            .object_store()
+            .list(Some(folder))
+            .map_ok(|object| object.location)
+            .try_collect()
+            .await;
+        match listed {
+            Err(source) if is_absence(&source) => Ok(Vec::new()),
+            listed => listed.map_err(|source| self.failed("list", folder, source)),
+        }
+    }
+}
