@@ -136,7 +136,7 @@ fn said(
     match catalog.resolve(request) {
         Ok(image) => {
             let withdrawn = image.yanked.as_ref().map(|reason| format!(", withdrawn: {reason}"));
-            told.push_str("\n");
+            told.push('\n');
             told.push_str(&printable(&format!(
                 "  `{}` with {} is meant, image {}{}",
                 image.name,
