@@ -86,7 +86,7 @@ fn versions_and_ranges_come_from_the_catalog() {
     fetch(&world, "example.com/app:9.9.9")
         .exited(3)
         .says("lists no `example.com/app`");
-    fetch(&world, "example.com/app:^x").exited(1).says("`^x` is no range");
+    fetch(&world, "example.com/app:^x").exited(2).says("`^x` is no range");
 
     publish(&world, "team/tool", "0.1.0");
     let found = world.dhow(&["search", "example.com"]).success();
