@@ -96,7 +96,7 @@ fn an_archive_in_a_bucket_is_verified_and_run() {
     by_profile("none", &S3_FETCH)
         .exited(1)
         .says("there is no AWS profile `none`");
-    by_profile("own", &S3_FETCH[2..]).exited(1).says("is of plain HTTP");
+    by_profile("own", &S3_FETCH[2..]).exited(2).says("is of plain HTTP");
     let missing = ["--insecure-options", "http", "fetch", "s3://images/none.aci"];
     by_profile("own", &missing).exited(3).says("s3://images/none.aci");
 }
