@@ -290,12 +290,11 @@ impl Site {
             change.apply(&mut images);
         }
         let now = Utc::now();
-        let is_same = verified.filter(|present| {
-            let drafted = Catalog::new(prefix.clone(), 0, now, now, images.clone());
-            drafted.images == present.images
-        });
+        // In order, so that equal ones are equal.
+        let drafted = Catalog::new(prefix.clone(), 0, now, now, images);
+        let is_same = verified.filter(|present| drafted.images == present.images);
         Ok(Draft {
-            images,
+            images: drafted.images,
             serial,
             is_same,
         })
