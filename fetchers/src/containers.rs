@@ -117,9 +117,10 @@ fn commit(staged: StagedImage<'_>, image: &FoundImage, pulled: &Pulled) -> Resul
         source: pulled.place.clone(),
         discovered_by: None,
         archive: ArchiveRecord {
-            sha512: hex::encode(staged.id().as_bytes()),
+            sha512: Some(hex::encode(staged.id().as_bytes())),
             size: staged.tar_size(),
         },
+        signature: None,
         rebuilt: None,
         converted_from: Some(ConvertedFrom {
             index: pulled.digest.clone(),

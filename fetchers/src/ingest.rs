@@ -38,7 +38,7 @@ use crate::{
     error::Error,
     fetch::Listed,
     progress::{Counted, NoProgress, Phase, Progress},
-    provenance::{ArchiveRecord, Insecurity, Provenance, Verified},
+    provenance::{ArchiveRecord, Insecurity, Provenance, Verified, armored},
 };
 
 const BUFFER: usize = 256 << 10;
@@ -60,10 +60,16 @@ pub(crate) struct Fetchling {
 pub(crate) struct Believed {
     fetchling: Fetchling,
     pub(crate) manifest: ImageManifest,
-    /// The verification, and what was verified. `None` where the user switched it off.
-    verified: Option<(Verification, ArchiveRecord)>,
+    /// `None` where the user switched verification off.
+    vouched: Option<Vouched>,
     /// What was inside, if the archive is encrypted.
     opened: Option<Opened>,
+}
+
+/// Who signed an archive, and what they signed it with.
+struct Vouched {
+    verification: Verification,
+    signature: Vec<u8>,
 }
 
 /// The content of an encrypted archive.
@@ -96,9 +102,9 @@ impl Fetchling {
             None if is_encrypted => None,
             None => Some(manifest(self.read()?, &self.place)?.name),
         };
-        let mut verified = None;
+        let mut vouched = None;
         match (signature, &name) {
-            (Some(signature), Some(name)) => verified = Some(self.verify(name, signature, means)?),
+            (Some(signature), Some(name)) => vouched = Some(self.verify(name, signature, means)?),
             (Some(signature), None) => {
                 let archive = self.open(Phase::Verifying, means.progress)?;
                 verify_for_any_name(means.keyring, signature, archive).map_err(|source| self.not_trusted(source))?;
@@ -111,27 +117,29 @@ impl Fetchling {
             None => manifest(self.read()?, &self.place)?,
         };
         if let (Some(signature), None) = (signature, &name) {
-            verified = Some(self.verify(&manifest.name, signature, means)?);
+            vouched = Some(self.verify(&manifest.name, signature, means)?);
         }
         if let Some(request) = request {
             self.check(request, &manifest)?;
         }
-        if let (Some(listed), Some((_, record))) = (&self.listed, &verified) {
-            listed.check_size(&self.place, record.size)?;
+        if let (Some(listed), Some(_)) = (&self.listed, &vouched) {
+            listed.check_size(&self.place, self.size())?;
         }
         self.check_unchanged()?;
         Ok(Believed {
             fetchling: self,
             manifest,
-            verified,
+            vouched,
             opened,
         })
     }
 
-    fn verify(&self, name: &Name, signature: &[u8], means: &Means<'_>) -> Result<(Verification, ArchiveRecord), Error> {
+    fn verify(&self, name: &Name, signature: &[u8], means: &Means<'_>) -> Result<Vouched, Error> {
         let archive = self.open(Phase::Verifying, means.progress)?;
-        with_record(self.read()?, || {
-            verify_detached(means.keyring, name, signature, archive).map_err(|source| self.not_trusted(source))
+        let verified = verify_detached(means.keyring, name, signature, archive);
+        Ok(Vouched {
+            verification: verified.map_err(|source| self.not_trusted(source))?,
+            signature: signature.to_vec(),
         })
     }
 
@@ -184,6 +192,11 @@ impl Fetchling {
         }
     }
 
+    /// How many bytes the archive has, once it was read to its end.
+    fn size(&self) -> u64 {
+        self.archive.size().expect("what was read to its end is here")
+    }
+
     fn read(&self) -> Result<GrowingReader, Error> {
         self.archive.open().map_err(Error::Temporary)
     }
@@ -205,7 +218,7 @@ impl Believed {
     pub(crate) fn store(self, store: &Arc<Store>, progress: &dyn Progress) -> Result<(ImageId, Provenance), Error> {
         let Self {
             fetchling,
-            verified,
+            vouched,
             opened,
             ..
         } = self;
@@ -223,11 +236,21 @@ impl Believed {
                 other => other.into(),
             })
         };
-        let (staged, verified, archive) = match verified {
-            Some((verification, record)) => (stage()?, Verified::By(verification), record),
+        // What was signed is known by its signature; of anything else, nothing but its digest is known.
+        let (staged, archive, signature, verified) = match vouched {
+            Some(Vouched {
+                verification,
+                signature,
+            }) => {
+                let record = ArchiveRecord {
+                    sha512: None,
+                    size: fetchling.size(),
+                };
+                (stage()?, record, Some(signature), Verified::By(verification))
+            }
             None => {
                 let (staged, record) = with_record(fetchling.read()?, stage)?;
-                (staged, Verified::No(Insecurity::Insecure), record)
+                (staged, record, None, Verified::No(Insecurity::Insecure))
             }
         };
         fetchling.check_unchanged()?;
@@ -239,6 +262,7 @@ impl Believed {
             source: fetchling.place,
             discovered_by: fetchling.discovered_by,
             archive,
+            signature: signature.as_deref().map(armored),
             rebuilt: None,
             converted_from: None,
             encryption: opened.map(|opened| opened.how),

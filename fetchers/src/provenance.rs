@@ -1,7 +1,7 @@
 //! [`Provenance`]: where an image came from and why it was believed.
 
 use chrono::{DateTime, Utc};
-use dhow_trust::{Decrypted, Verification};
+use dhow_trust::{Decrypted, Signature, Verification};
 use serde::{Deserialize, Serialize};
 
 /// What the store keeps with an image for ever.
@@ -17,6 +17,9 @@ pub struct Provenance {
     pub discovered_by: Option<String>,
     /// The archive as it travelled, or as it was made here of what did.
     pub archive: ArchiveRecord,
+    /// The armored signature that was verified: of the archive, or of the recipe that the image was rebuilt by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
     /// How the image was rebuilt, if the archive never came. Then `archive` is what the signed recipe says of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuilt: Option<Rebuilt>,
@@ -44,11 +47,13 @@ pub struct ConvertedFrom {
     pub manifest: Option<String>,
 }
 
-/// An archive's digest and size.
+/// What is known of a file that came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchiveRecord {
-    /// The SHA-512 of the file, in hex. It is not the image ID, which is that of the uncompressed tar.
-    pub sha512: String,
+    /// The SHA-512 of the file, in hex. It is not the image ID, which is that of the uncompressed tar. An archive whose
+    /// signature was verified has none: the signature tells it from any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha512: Option<String>,
     /// Its size in bytes.
     pub size: u64,
 }
@@ -89,6 +94,12 @@ pub enum Insecurity {
     Insecure,
 }
 
+/// A signature that was verified, as text.
+pub(crate) fn armored(signature: &[u8]) -> String {
+    let signature = Signature::parse(signature).expect("what was verified is a signature");
+    String::from_utf8(signature.to_armored()).expect("armor is ASCII")
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -101,9 +112,10 @@ mod tests {
             source: "https://example.com/app.aci".to_owned(),
             discovered_by: None,
             archive: ArchiveRecord {
-                sha512: "ab".to_owned(),
+                sha512: Some("ab".to_owned()),
                 size: 1,
             },
+            signature: None,
             rebuilt: None,
             converted_from: None,
             encryption: None,

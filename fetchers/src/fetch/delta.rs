@@ -31,7 +31,7 @@ use crate::{
     ingest::commit,
     origin::Origin,
     progress::{Note, Phase, Progress},
-    provenance::{ArchiveRecord, Provenance, Rebuilt, Verified},
+    provenance::{ArchiveRecord, Provenance, Rebuilt, Verified, armored},
     retry::RetryPolicy,
     transport::{Ask, HttpsTransport, Transport},
 };
@@ -71,6 +71,7 @@ struct SignedHead {
     head: DeltaHead,
     url: Url,
     verification: Verification,
+    signature: String,
     record: ArchiveRecord,
 }
 
@@ -167,12 +168,12 @@ impl Fetcher<'_> {
             })?;
             let head = DeltaHead::parse(&bytes).map_err(|source| in_recipe(&recipe, source))?;
             let record = ArchiveRecord {
-                sha512: hex::encode(Sha512::digest(&bytes)),
+                sha512: Some(hex::encode(Sha512::digest(&bytes))),
                 size: bytes.len() as u64,
             };
-            Ok::<_, Error>((head, verification, record))
+            Ok::<_, Error>((head, verification, armored(&signature), record))
         };
-        let (head, verification, record) = blocking(verify).await?;
+        let (head, verification, signature, record) = blocking(verify).await?;
         if let Some(listed) = &self.listed {
             listed.check_id(&shown(&url), &head.id)?;
         }
@@ -180,6 +181,7 @@ impl Fetcher<'_> {
             head,
             url,
             verification,
+            signature,
             record,
         }))
     }
@@ -256,9 +258,10 @@ impl Fetcher<'_> {
             source: recipe.clone(),
             discovered_by: Some(place.endpoint.template.to_string()),
             archive: ArchiveRecord {
-                sha512: hex::encode(signed.head.archive_sha512),
+                sha512: Some(hex::encode(signed.head.archive_sha512)),
                 size: signed.head.archive_size,
             },
+            signature: Some(signed.signature),
             rebuilt: Some(Rebuilt {
                 recipe: signed.record,
                 from_files: reused.files,

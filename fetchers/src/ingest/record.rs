@@ -42,7 +42,7 @@ fn record(mut archive: impl Read, is_over: &AtomicBool) -> io::Result<ArchiveRec
         }
     }
     Ok(ArchiveRecord {
-        sha512: hex::encode(hasher.finalize()),
+        sha512: Some(hex::encode(hasher.finalize())),
         size,
     })
 }

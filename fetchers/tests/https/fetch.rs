@@ -6,7 +6,7 @@ use dhow_fetchers::{
 };
 use dhow_image::{BuildOptions, Compression, ImageManifest, Name, build, read_summary};
 use dhow_store::Dependents;
-use dhow_trust::{Certificate, sign};
+use dhow_trust::{Certificate, sign, verify_detached};
 use serde_json::json;
 
 use crate::{
@@ -347,7 +347,15 @@ async fn an_image_may_enter_unverified_and_is_marked() {
     );
     publisher.context.pull = PullPolicy::Never;
     assert_eq!(publisher.fetch(NAME).await.unwrap().id, fetched.id);
-    assert!(publisher.context.store.provenance(&fetched.id).unwrap()["verified"]["signers"].is_array());
+    let provenance = publisher.context.store.provenance(&fetched.id).unwrap();
+    assert!(provenance["verified"]["signers"].is_array());
+    // The signature that was believed is kept, and is one of the very archive.
+    assert_eq!(provenance["archive"]["sha512"], serde_json::Value::Null);
+    let signature = provenance["signature"].as_str().unwrap().as_bytes();
+    let name = Name::new(NAME).unwrap();
+    verify_detached(&publisher.context.keyring, &name, signature, archive.as_slice()).unwrap();
+    let other = [archive.as_slice(), b"."].concat();
+    verify_detached(&publisher.context.keyring, &name, signature, other.as_slice()).unwrap_err();
 }
 
 #[tokio::test(flavor = "multi_thread")]
