@@ -1,8 +1,38 @@
-//! The examples that are scripts.
+//! The examples, run as a newcomer runs them.
 
-use std::process::Command;
+use std::{fs, os::unix::fs::chown, process::Command};
 
 use dhow_tests::{Outcome, World, free_port, programs, workspace};
+
+/// What quickstart says of a pod's process, and at its end.
+fn told_all(outcome: &Outcome) -> bool {
+    outcome.stdout.contains("| I am process 2 on dhow-") && outcome.stdout.contains("\nThat is dhow. All of it took ")
+}
+
+#[test]
+fn quickstart_needs_nothing_and_leaves_nothing() {
+    // Where there is no program to be found, and where its temporary files can be counted.
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let program = home.path().join("quickstart");
+    fs::copy(programs().join("examples/quickstart"), &program).unwrap();
+    let tmp = home.path().join("tmp");
+    fs::create_dir(&tmp).unwrap();
+    let alone = |command: &mut Command| {
+        let outcome = Outcome::of(command.env_clear().env("TMPDIR", &tmp)).exited(0);
+        assert!(told_all(&outcome), "{}", outcome.stdout);
+        assert_eq!(fs::read_dir(&tmp).unwrap().count(), 0, "it leaves nothing");
+    };
+    alone(&mut Command::new(&program));
+
+    // Nor root.
+    let nobody = 65534;
+    for path in [home.path(), &tmp] {
+        chown(path, Some(nobody), Some(nobody)).unwrap();
+    }
+    let mut command = Command::new("/usr/bin/setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]);
+    alone(command.args(["--bounding-set=-all"]).arg(&program));
+}
 
 #[test]
 fn static_site_goes_a_publishers_whole_path() {
