@@ -15,9 +15,11 @@ use super::{ArchiveError, Decompressor};
 use crate::image_id::ImageId;
 use sha2::{Digest, Sha512};
 
-/// What is handed from thread to thread. The queues hold at most two megabytes of these.
+/// What is handed from thread to thread.
 const BUFFER: usize = 128 << 10;
-const QUEUE: usize = 8;
+/// Both queues hold the same buffers, eight megabytes at most: small files take the reader's time and large ones the
+/// others', and none should wait for another where these alternate.
+const QUEUE: usize = 64;
 
 /// Runs `consume` on the tar inside of `archive`, and gives its result with the tar's image ID and size.
 ///
