@@ -4,7 +4,7 @@ use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use tokio::{
-    task::{JoinSet, spawn_blocking},
+    task::{JoinHandle, JoinSet, spawn_blocking},
     time::sleep,
 };
 use url::Url;
@@ -30,6 +30,10 @@ const FIRST_AMONG: usize = 32;
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 /// An origin that fails so often in a row is given up.
 const MOST_FAILURES: u32 = 3;
+/// How many bytes of pieces are being written while others come, or one piece where it is longer; and by how many
+/// threads.
+const MOST_WRITING: u64 = 8 << 20;
+const MOST_THREADS: usize = 3;
 
 /// Fetches pieces from the web for as long as it runs.
 pub(super) struct OriginFill<'a> {
@@ -190,7 +194,7 @@ impl<'a> OriginFill<'a> {
         let metainfo = self.pieces.metainfo();
         let (start, end) = (metainfo.piece(first).start, metainfo.piece(first + count - 1).end);
         let mut response = self.open(place, start, end).await?;
-        let mut writing = None;
+        let mut writing = Writing::new(place, &self.pieces);
         let mut piece = Vec::new();
         let mut index = first;
         while let Some(mut chunk) = response.chunk().await? {
@@ -201,12 +205,10 @@ impl<'a> OriginFill<'a> {
                 let taken = chunk.split_to(chunk.len().min(length - piece.len()));
                 piece.extend_from_slice(&taken);
                 if piece.len() == length {
-                    settle(&mut writing, place).await?;
-                    let (pieces, bytes) = (self.pieces.clone(), std::mem::take(&mut piece));
-                    writing = Some(spawn_blocking(move || pieces.fill(index, &bytes)));
+                    piece = writing.write(index, piece).await?;
                     index += 1;
                     if is_over() {
-                        return settle(&mut writing, place).await;
+                        return writing.settle().await;
                     }
                 }
             }
@@ -214,7 +216,7 @@ impl<'a> OriginFill<'a> {
                 break;
             }
         }
-        settle(&mut writing, place).await?;
+        writing.settle().await?;
         if index < first + count {
             return Err(Error::Range { url: shown(place) });
         }
@@ -263,12 +265,59 @@ fn patience(torrent: &Torrent) -> Duration {
     longest.mul_f64(fastrand::f64())
 }
 
-/// Waits until a piece is written.
-async fn settle(writing: &mut Option<tokio::task::JoinHandle<io::Result<bool>>>, place: &Url) -> Result<(), Error> {
-    let Some(written) = writing.take() else { return Ok(()) };
-    match written.await.expect("writing a piece does not panic") {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Error::WrongPieces { url: shown(place) }),
-        Err(error) => Err(Error::Temporary(error)),
+/// Pieces that are checked and written while the next ones come.
+struct Writing<'a> {
+    place: &'a Url,
+    pieces: &'a Arc<PieceFile>,
+    /// The oldest first. Each gives its buffer back.
+    tasks: VecDeque<JoinHandle<io::Result<Option<Vec<u8>>>>>,
+    most: usize,
+}
+
+impl<'a> Writing<'a> {
+    fn new(place: &'a Url, pieces: &'a Arc<PieceFile>) -> Self {
+        let length = pieces.metainfo().piece(0);
+        let fitting = MOST_WRITING / (length.end - length.start).max(1);
+        Self {
+            place,
+            pieces,
+            tasks: VecDeque::new(),
+            most: usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, MOST_THREADS),
+        }
+    }
+
+    /// Begins to write a piece, and gives an empty buffer for another.
+    async fn write(&mut self, index: usize, bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
+        let spare = match self.tasks.len() < self.most {
+            true => Vec::new(),
+            false => self.settle_one().await?,
+        };
+        let pieces = self.pieces.clone();
+        let write = move || Ok(pieces.fill(index, &bytes)?.then_some(bytes));
+        self.tasks.push_back(spawn_blocking(write));
+        Ok(spare)
+    }
+
+    /// Waits until all are written.
+    async fn settle(mut self) -> Result<(), Error> {
+        while !self.tasks.is_empty() {
+            self.settle_one().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the oldest is written, and gives its buffer, emptied.
+    async fn settle_one(&mut self) -> Result<Vec<u8>, Error> {
+        let Some(oldest) = self.tasks.pop_front() else {
+            return Ok(Vec::new());
+        };
+        match oldest.await.expect("writing a piece does not panic") {
+            Ok(Some(mut buffer)) => {
+                buffer.clear();
+                Ok(buffer)
+            }
+            Ok(None) => Err(Error::WrongPieces { url: shown(self.place) }),
+            Err(error) => Err(Error::Temporary(error)),
+        }
     }
 }
