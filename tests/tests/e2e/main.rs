@@ -25,4 +25,5 @@ mod refusals;
 mod resuming;
 mod rootless;
 mod swarms;
+mod trackers;
 mod upkeep;
