@@ -1,7 +1,6 @@
 //! Swarms on loopback: beside aria2, and beside HTTPS.
 
 use std::{
-    collections::HashMap,
     fs::{self, File},
     io::{Read, Write},
     net::Ipv4Addr,
@@ -12,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use dhow_discovery::Buckets;
 use dhow_fetchers::{
     DownloadOptions, FetchContext, HttpClient, HttpOptions, Insecure, Layers, Metainfo, Mirrors, NoProgress, Origin,
     PullPolicy, Seeding, Swarm, SwarmDownload, SwarmOptions, Swarms,
@@ -137,7 +137,7 @@ pub fn origin(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
             pull: PullPolicy::New,
             downloads: DownloadOptions::default(),
             mirrors: Mirrors::default(),
-            buckets: HashMap::new(),
+            buckets: Buckets::default(),
             registry_logins: None,
             layers: Layers::Squash,
             cache: None,

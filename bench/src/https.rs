@@ -1,7 +1,6 @@
 //! Downloads from a real nginx on loopback, over TLS.
 
 use std::{
-    collections::HashMap,
     fs,
     io::{Read, Write},
     path::Path,
@@ -10,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use dhow_discovery::Buckets;
 use dhow_fetchers::{
     DownloadOptions, Downloader, FetchContext, HttpClient, HttpOptions, HttpsTransport, Insecure, Layers, Mirrors,
     NoProgress, Origin, Partial, PullPolicy,
@@ -129,7 +129,7 @@ pub fn fetch(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
             downloads: DownloadOptions::default(),
             mirrors: Mirrors::default(),
             cache: None,
-            buckets: HashMap::new(),
+            buckets: Buckets::default(),
             registry_logins: None,
             layers: Layers::Squash,
             progress: Arc::new(NoProgress),

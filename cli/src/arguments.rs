@@ -7,8 +7,8 @@ use dhow_fetchers::ConnectTo;
 use dhow_image::{Quantity, QuantityError};
 
 use crate::{
-    build, bundle, convert, decrypt, discover, encrypt, fetch, image, inspect, key, manifest, patch, publish, run,
-    search, seed, sign, store, trust, validate, verify, withdraw,
+    build, bundle, config, convert, decrypt, discover, encrypt, fetch, image, inspect, key, manifest, patch, publish,
+    run, search, seed, sign, store, trust, validate, verify, withdraw,
 };
 
 /// Publishes, finds, verifies, fetches and runs signed application images, with no registry in the middle.
@@ -149,6 +149,7 @@ pub(crate) enum Command {
     Image(image::ImageCommand),
     #[command(subcommand)]
     Store(store::StoreCommand),
+    Config(config::ConfigArguments),
     Run(run::RunArguments),
     #[command(flatten)]
     Pods(run::PodCommand),

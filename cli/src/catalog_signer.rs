@@ -27,10 +27,10 @@ pub(crate) struct SiteArguments {
 }
 
 impl SiteArguments {
-    pub(crate) fn open(&self) -> Result<Site> {
+    pub(crate) fn open(&self, context: &Context) -> Result<Site> {
         let base = BaseUrl::new(self.url.clone())?;
         Ok(match self.site.contains("://") {
-            true => Site::with_files(Files::open(&self.site)?, base),
+            true => Site::with_files(Files::open_with(&self.site, &context.buckets()?)?, base),
             false => Site::open_directory(Path::new(&self.site), base)?,
         })
     }

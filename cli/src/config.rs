@@ -8,13 +8,18 @@
 //! ```
 //!
 //! What is read later wins: a value takes the place of an earlier one, the mirrors of a prefix those of the same
-//! prefix, a login that of the same host. The libraries read none of this: they take values.
+//! prefix, a bucket's settings those of the same bucket, a login that of the same host. The libraries read none of this:
+//! they take values. `dhow config` shows them, with where each comes from.
 
+mod bucket;
+mod leaf;
 mod netrc;
 mod rkt;
 mod secret_file;
+mod show;
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     num::NonZeroU16,
     path::{Path, PathBuf},
@@ -22,11 +27,17 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use dhow_discovery::Buckets;
 use dhow_fetchers::{Credential, Credentials, Login, Mirror, MirrorMode, Mirrors, RateLimit, Secret, Sending};
 use dhow_image::Name;
 use serde::Deserialize;
 use url::Url;
 
+pub(crate) use self::show::{ConfigArguments, config};
+use self::{
+    bucket::{Bucket, BucketTable},
+    leaf::{Leaf, Leaves, Placed},
+};
 use crate::{fetch::Pull, quantity};
 
 /// What is configured, of all files together.
@@ -36,9 +47,12 @@ pub(crate) struct Config {
     pub(crate) data: Option<PathBuf>,
     pub(crate) fetch: FetchConfig,
     pub(crate) store: StoreConfig,
-    mirrors: Vec<Mirror>,
+    mirrors: Vec<Placed<Mirror>>,
+    buckets: Vec<Placed<Bucket>>,
     /// Later ones come first.
-    credentials: Vec<Credential>,
+    credentials: Vec<Placed<Credential>>,
+    /// The values of which there is one, as they were written, by key.
+    single: BTreeMap<String, Leaf>,
 }
 
 /// How things are fetched.
@@ -48,6 +62,7 @@ pub(crate) struct FetchConfig {
     /// When the network is asked.
     pub(crate) pull: Option<Pull>,
     /// Bytes a second, as `2M`.
+    #[serde(default, deserialize_with = "rate")]
     limit_rate: Option<String>,
     /// How many pieces of one archive may come side by side.
     pub(crate) streams: Option<u8>,
@@ -75,6 +90,12 @@ fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>
     quantity::size(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
+fn rate<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let rate: Result<RateLimit, _> = text.parse();
+    rate.map(|_| Some(text)).map_err(serde::de::Error::custom)
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
@@ -85,6 +106,8 @@ struct File {
     store: StoreConfig,
     #[serde(default, rename = "mirror")]
     mirrors: Vec<MirrorTable>,
+    #[serde(default, rename = "bucket")]
+    buckets: Vec<BucketTable>,
     #[serde(default)]
     credentials: Vec<CredentialTable>,
 }
@@ -149,7 +172,10 @@ impl Config {
         }
         for directory in directories {
             config.add_credentials(rkt::credentials(directory)?);
-            config.data = rkt::data(directory)?.or(config.data);
+            if let Some((data, leaf)) = rkt::data(directory)? {
+                config.data = Some(data);
+                config.single.insert(leaf.key.clone(), leaf);
+            }
             config.add_file(&directory.join("config.toml"))?;
             for path in listed(&directory.join("config.d"), "toml")? {
                 config.add_file(&path)?;
@@ -160,16 +186,25 @@ impl Config {
 
     pub(crate) fn mirrors(&self) -> Mirrors {
         let mut mirrors = Mirrors::default();
-        self.mirrors.iter().for_each(|mirror| mirrors.add(mirror.clone()));
+        self.mirrors.iter().for_each(|mirror| mirrors.add(mirror.value.clone()));
         mirrors
     }
 
     pub(crate) fn credentials(&self) -> Credentials {
         let mut credentials = Credentials::default();
         for credential in &self.credentials {
-            credentials.add(credential.clone());
+            credentials.add(credential.value.clone());
         }
         credentials
+    }
+
+    /// How buckets are reached.
+    pub(crate) fn buckets(&self) -> Buckets {
+        let mut buckets = Buckets::default();
+        for Placed { value: bucket, .. } in &self.buckets {
+            buckets.say(bucket.scheme, bucket.name.as_deref(), bucket.settings.clone());
+        }
+        buckets
     }
 
     /// How long a server may be silent.
@@ -182,7 +217,7 @@ impl Config {
         Ok(self.fetch.limit_rate.as_ref().map(|text| text.parse()).transpose()?)
     }
 
-    fn add_credentials(&mut self, mut later: Vec<Credential>) {
+    fn add_credentials(&mut self, mut later: Vec<Placed<Credential>>) {
         later.append(&mut self.credentials);
         self.credentials = later;
     }
@@ -191,18 +226,16 @@ impl Config {
         let Some(text) = read_if_there(path)? else {
             return Ok(());
         };
-        self.add(&text, path.parent().unwrap_or(Path::new(".")))
-            .with_context(|| could_not_read(path))
+        self.add(&text, path).with_context(|| could_not_read(path))
     }
 
-    fn add(&mut self, text: &str, directory: &Path) -> Result<()> {
-        // The parser's message would show the line, which may hold a password.
-        let file: File = toml::from_str(text).map_err(|error| {
-            let line = error
-                .span()
-                .map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            anyhow::anyhow!("line {line}: {}", error.message())
-        })?;
+    fn add(&mut self, text: &str, path: &Path) -> Result<()> {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let mut leaves = Leaves::of(text, path);
+        let file: File = toml::from_str(text).map_err(|error| leaves.refused(&error))?;
+        for leaf in std::mem::take(&mut leaves.single) {
+            self.single.insert(leaf.key.clone(), leaf);
+        }
         self.data = file.data.or(self.data.take());
         let earlier = std::mem::take(&mut self.fetch);
         self.fetch = FetchConfig {
@@ -215,20 +248,39 @@ impl Config {
             timeout: file.fetch.timeout.or(earlier.timeout),
         };
         self.store.max_size = file.store.max_size.or(self.store.max_size);
-        self.limit_rate()?;
-        let prefixes: Vec<_> = file.mirrors.iter().map(|mirror| mirror.prefix.clone()).collect();
-        self.mirrors.retain(|mirror| !prefixes.contains(&mirror.prefix));
-        for mirror in file.mirrors {
-            self.mirrors.push(mirror.into_mirror()?);
+        let mirrors = placed(&mut leaves, "mirror", file.mirrors, MirrorTable::into_mirror)?;
+        let prefixes: Vec<_> = mirrors.iter().map(|mirror| mirror.value.prefix.clone()).collect();
+        self.mirrors.retain(|mirror| !prefixes.contains(&mirror.value.prefix));
+        self.mirrors.extend(mirrors);
+        for bucket in placed(&mut leaves, "bucket", file.buckets, |table| {
+            table.into_bucket(directory)
+        })? {
+            let place = |bucket: &Bucket| (bucket.scheme, bucket.name.clone());
+            self.buckets
+                .retain(|earlier| place(&earlier.value) != place(&bucket.value));
+            self.buckets.push(bucket);
         }
-        let credentials: Result<Vec<_>> = file
-            .credentials
-            .into_iter()
-            .map(|table| table.into_credential(directory))
-            .collect();
-        self.add_credentials(credentials?);
+        let into_credential = |table: CredentialTable| table.into_credential(directory);
+        let credentials = placed(&mut leaves, "credentials", file.credentials, into_credential)?;
+        self.add_credentials(credentials);
         Ok(())
     }
+}
+
+/// The values of a list of tables, each with where it stands.
+fn placed<T, V>(
+    leaves: &mut Leaves<'_>,
+    list: &str,
+    tables: Vec<T>,
+    into_value: impl Fn(T) -> Result<V>,
+) -> Result<Vec<Placed<V>>> {
+    let mut values = Vec::new();
+    for (index, table) in tables.into_iter().enumerate() {
+        let value = into_value(table).map_err(|error| leaves.in_list(list, index, &error))?;
+        let leaves = leaves.take(list, index);
+        values.push(Placed { value, leaves });
+    }
+    Ok(values)
 }
 
 impl MirrorTable {

@@ -3,7 +3,7 @@
 use std::{cell::OnceCell, env, io::Write, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use dhow_discovery::CatalogMemory;
+use dhow_discovery::{Buckets, CatalogMemory};
 use dhow_fetchers::{HttpClient, HttpOptions, Insecure, RetryPolicy, Timeouts};
 use dhow_image::Limits;
 use dhow_store::Store;
@@ -111,6 +111,15 @@ impl Context {
     pub(crate) fn keyring(&self) -> Result<Keyring> {
         let own = self.config_dir()?;
         Ok(Keyring::open(self.shared_config(&SHARED_CONFIG, &own), own.clone()))
+    }
+
+    /// How buckets are reached.
+    pub(crate) fn buckets(&self) -> Result<Buckets> {
+        let buckets = self.config()?.buckets();
+        Ok(match self.allows(InsecureOption::Http) {
+            true => buckets.with_insecure_http(),
+            false => buckets,
+        })
     }
 
     pub(crate) fn client(&self) -> Result<HttpClient> {

@@ -1,6 +1,6 @@
 //! `dhow fetch`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How many images are fetched side by side.
-const JOBS: usize = 3;
+pub(crate) const JOBS: usize = 3;
 
 /// Finds, verifies and fetches images, and keeps them in the store; prints their image IDs, in the order of the
 /// references.
@@ -196,7 +196,7 @@ fn fetch_context(context: &Context, pull: Pull) -> Result<FetchContext> {
             ..defaults
         },
         mirrors: config.mirrors(),
-        buckets: HashMap::new(),
+        buckets: context.buckets()?,
         registry_logins: RegistryLogins::users_file(),
         layers: dhow_fetchers::Layers::Squash,
         cache: Some(context.discovery_cache()?),

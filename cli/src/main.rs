@@ -85,6 +85,7 @@ fn main() -> ExitCode {
         Command::Seed(options) => seed::seed(&context, options),
         Command::Image(command) => return failure::exit_code(image::image(&context, command)),
         Command::Store(command) => return failure::exit_code(store::store(&context, command)),
+        Command::Config(options) => config::config(&context, options),
         Command::Run(options) => return failure::exit_code(run::run(&context, options)),
         Command::Pods(command) => return failure::exit_code(run::pods(&context, command)),
         Command::External(words) => return failure::exit_code(external::external(&words)),

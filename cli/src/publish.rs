@@ -76,7 +76,7 @@ pub(crate) struct PublishArguments {
 const PACK_LEVEL: i32 = 12;
 
 pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()> {
-    let site = options.site.open()?;
+    let site = options.site.open(context)?;
     if options.catalog.refresh {
         return catalog_signer::refresh(context, &site, &options.catalog, options.key.as_deref(), options.format);
     }

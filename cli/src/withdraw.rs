@@ -70,7 +70,7 @@ struct SigningArguments {
 }
 
 pub(crate) fn yank(context: &Context, options: YankArguments) -> Result<()> {
-    let site = options.site.open()?;
+    let site = options.site.open(context)?;
     let records = records(context, &site, &options.references, false)?;
     let signer = options.signing.signer(context, &site, &records)?;
     let catalogs = context
@@ -89,7 +89,7 @@ pub(crate) fn yank(context: &Context, options: YankArguments) -> Result<()> {
 }
 
 pub(crate) fn unpublish(context: &Context, options: UnpublishArguments) -> Result<()> {
-    let site = options.site.open()?;
+    let site = options.site.open(context)?;
     let records = records(context, &site, &options.references, options.all)?;
     let signer = options.signing.signer(context, &site, &records)?;
     let catalogs = context

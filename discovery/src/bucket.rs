@@ -1,5 +1,6 @@
 //! [`BucketSettings`]: how buckets are reached, from where the users of each kind of object storage say so.
 
+mod buckets;
 mod profile;
 
 use std::{
@@ -11,10 +12,58 @@ use std::{
 
 use thiserror::Error;
 
+pub use self::buckets::Buckets;
 use self::profile::Profile;
 use crate::scheme::Scheme;
 
-/// Endpoint, region, credentials and the like, for all buckets of one scheme.
+/// The options that say where a service is.
+const ENDPOINTS: [&str; 6] = [
+    "aws_endpoint_url_s3",
+    "aws_endpoint_url",
+    "aws_endpoint",
+    "google_base_url",
+    "azure_storage_endpoint",
+    "azure_endpoint",
+];
+
+/// The options that say where in the world a bucket is.
+const REGIONS: [&str; 2] = ["aws_region", "aws_default_region"];
+
+/// The options that say who asks. They belong together: who says one of them does not mean another's rest.
+const CREDENTIALS: [&str; 30] = [
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "aws_profile",
+    "aws_default_profile",
+    "aws_web_identity_token_file",
+    "aws_role_arn",
+    "aws_container_credentials_relative_uri",
+    "aws_container_credentials_full_uri",
+    "aws_skip_signature",
+    "google_service_account",
+    "google_service_account_path",
+    "google_service_account_key",
+    "google_application_credentials",
+    "google_bearer_token",
+    "google_skip_signature",
+    "azure_storage_account_key",
+    "azure_storage_access_key",
+    "azure_storage_master_key",
+    "azure_storage_sas_key",
+    "azure_storage_sas_token",
+    "azure_storage_token",
+    "azure_storage_client_id",
+    "azure_storage_client_secret",
+    "azure_client_id",
+    "azure_client_secret",
+    "azure_federated_token_file",
+    "azure_use_azure_cli",
+    "azure_credential_type",
+    "azure_skip_signature",
+];
+
+/// Endpoint, region, credentials and the like, for a bucket or for all buckets of one scheme.
 ///
 /// They are the options that the `object_store` crate knows by these names. What reaches the buckets is built from them
 /// by whoever does: this crate opens no connection.
@@ -70,16 +119,16 @@ struct Surroundings {
 }
 
 impl BucketSettings {
-    /// What the environment and the user's files say.
-    ///
-    /// For `s3`: the variables `AWS_…`; where they hold no credentials, the profile `AWS_PROFILE` or `default` in
-    /// `~/.aws/credentials` and `~/.aws/config`, with its region and endpoint; then a web identity or a container's
-    /// role, and on a machine of Amazon's that machine's role. For `gs` the variables `GOOGLE_…` and the application
-    /// default credentials, for `az` the variables `AZURE_…`. Where there are no credentials at all, requests are not
-    /// signed, which is all that a public bucket needs.
-    pub fn of_user(scheme: Scheme) -> Result<Self, BucketError> {
+    /// With these options only, by the names that `object_store` has for them.
+    pub fn new<K: Into<String>, V: Into<String>>(options: impl IntoIterator<Item = (K, V)>) -> Self {
+        let options = options.into_iter();
+        Self(options.map(|(key, value)| (key.into(), value.into())).collect())
+    }
+
+    /// These options over what the environment and the user's files say (see [`Buckets::settings`]).
+    pub(crate) fn over_surroundings(&self, scheme: Scheme) -> Result<Self, BucketError> {
         let vendor = fs::read_to_string("/sys/class/dmi/id/sys_vendor");
-        Self::gather(
+        self.gather(
             scheme,
             &Surroundings {
                 variables: env::vars_os()
@@ -89,12 +138,6 @@ impl BucketSettings {
                 vendor: vendor.unwrap_or_default(),
             },
         )
-    }
-
-    /// With these options only, by the names that `object_store` has for them.
-    pub fn new<K: Into<String>, V: Into<String>>(options: impl IntoIterator<Item = (K, V)>) -> Self {
-        let options = options.into_iter();
-        Self(options.map(|(key, value)| (key.into(), value.into())).collect())
     }
 
     /// The same, with this option unless it is set.
@@ -112,15 +155,25 @@ impl BucketSettings {
 
     /// The URL of the service, if another than the usual one was chosen.
     pub fn endpoint(&self) -> Option<&str> {
-        [
-            "aws_endpoint_url_s3",
-            "aws_endpoint_url",
-            "aws_endpoint",
-            "google_base_url",
-            "azure_storage_endpoint",
-        ]
-        .iter()
-        .find_map(|key| self.get(key))
+        ENDPOINTS.iter().find_map(|key| self.get(key))
+    }
+
+    /// Whether the service may be asked over plain HTTP.
+    pub fn allows_http(&self) -> bool {
+        let keys = [
+            "aws_allow_http",
+            "google_allow_http",
+            "azure_allow_http",
+            "azure_storage_use_emulator",
+        ];
+        keys.iter().any(|key| self.get(key) == Some("true"))
+    }
+
+    pub(crate) fn with_insecure_http(mut self, scheme: Scheme) -> Self {
+        if let Some(prefix) = prefix(scheme) {
+            self.0.insert(format!("{prefix}allow_http"), "true".to_owned());
+        }
+        self
     }
 
     fn get(&self, key: &str) -> Option<&str> {
@@ -139,21 +192,22 @@ impl BucketSettings {
         }
     }
 
-    fn gather(scheme: Scheme, around: &Surroundings) -> Result<Self, BucketError> {
-        let prefix = match scheme {
-            Scheme::S3 => "AWS_",
-            Scheme::Gs => "GOOGLE_",
-            Scheme::Az => "AZURE_",
-            _ => return Err(BucketError::Scheme { scheme }),
-        };
+    fn gather(&self, scheme: Scheme, around: &Surroundings) -> Result<Self, BucketError> {
+        let prefix = prefix(scheme).ok_or(BucketError::Scheme { scheme })?;
         // Variables of other names mean other things: `TOKEN` and `BUCKET` are options too.
         let mut settings = Self::new(
             around
                 .variables
                 .iter()
-                .filter(|(key, value)| key.starts_with(prefix) && !value.is_empty())
-                .map(|(key, value)| (key.to_ascii_lowercase(), value.clone())),
+                .map(|(key, value)| (key.to_ascii_lowercase(), value.clone()))
+                .filter(|(key, value)| key.starts_with(prefix) && !value.is_empty()),
         );
+        for group in [&ENDPOINTS[..], &REGIONS, &CREDENTIALS] {
+            if self.has(group) {
+                settings.0.retain(|key, _| !group.contains(&key.as_str()));
+            }
+        }
+        settings.0.extend(self.0.clone());
         let is_signed = match scheme {
             Scheme::S3 => settings.add_aws(around)?,
             Scheme::Gs => {
@@ -166,6 +220,7 @@ impl BucketSettings {
                         "google_service_account_path",
                         "google_service_account_key",
                         "google_application_credentials",
+                        "google_bearer_token",
                     ])
             }
             _ => {
@@ -184,8 +239,7 @@ impl BucketSettings {
             }
         };
         if !is_signed {
-            let key = format!("{}skip_signature", prefix.to_ascii_lowercase());
-            settings.set_missing(&key, Some("true".to_owned()));
+            settings.set_missing(&format!("{prefix}skip_signature"), Some("true".to_owned()));
         }
         Ok(settings)
     }
@@ -214,11 +268,14 @@ impl BucketSettings {
             });
         }
         let (keys, general) = (keys.unwrap_or_default(), general.unwrap_or_default());
-        if self.get("aws_region").is_none() && self.get("aws_default_region").is_none() {
+        if !self.has(&REGIONS) {
             self.set_missing("aws_region", general.get("region").or(keys.get("region")));
         }
         if self.endpoint().is_none() {
             self.set_missing("aws_endpoint_url", general.get("endpoint_url"));
+        }
+        if self.get("aws_skip_signature") == Some("true") {
+            return Ok(false);
         }
         if !has_own {
             let source = if keys.get("aws_access_key_id").is_some() {
@@ -269,6 +326,16 @@ impl fmt::Debug for BucketSettings {
     }
 }
 
+/// How the names of the options begin that are for a scheme of buckets.
+fn prefix(scheme: Scheme) -> Option<&'static str> {
+    match scheme {
+        Scheme::S3 => Some("aws_"),
+        Scheme::Gs => Some("google_"),
+        Scheme::Az => Some("azure_"),
+        _ => None,
+    }
+}
+
 /// The text of a file, which need not be there.
 fn read(path: &Path) -> Result<String, BucketError> {
     match fs::read_to_string(path) {
@@ -292,6 +359,16 @@ mod tests {
         home: Option<&Path>,
         vendor: &str,
     ) -> Result<String, BucketError> {
+        gather_over(&[], scheme, variables, home, vendor)
+    }
+
+    fn gather_over(
+        said: &[(&str, &str)],
+        scheme: Scheme,
+        variables: &[(&str, &str)],
+        home: Option<&Path>,
+        vendor: &str,
+    ) -> Result<String, BucketError> {
         let owned = variables
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
@@ -300,7 +377,7 @@ mod tests {
             home: home.map(Path::to_owned),
             vendor: vendor.to_owned(),
         };
-        let settings = BucketSettings::gather(scheme, &around)?;
+        let settings = BucketSettings::new(said.iter().copied()).gather(scheme, &around)?;
         Ok(settings
             .options()
             .map(|(key, value)| format!("{key}={value}"))
@@ -351,6 +428,44 @@ mod tests {
         assert!(missing.contains("no AWS profile `commented`"), "{missing}");
         let role = s3(&[("AWS_PROFILE", "role")]).unwrap_err().to_string();
         assert!(role.contains("`role_arn`, which is not supported"), "{role}");
+    }
+
+    #[test]
+    fn what_the_user_says_comes_first_and_takes_nobody_elses_keys() {
+        let home = home();
+        let own = [
+            ("AWS_ACCESS_KEY_ID", "AK3"),
+            ("AWS_SECRET_ACCESS_KEY", "SK3"),
+            ("AWS_ENDPOINT_URL_S3", "https://environment.example"),
+            ("AWS_DEFAULT_REGION", "r"),
+        ];
+        let s3 = |said: &[(&str, &str)]| gather_over(said, Scheme::S3, &own, Some(home.path()), "").unwrap();
+        assert_eq!(
+            s3(&[("aws_endpoint_url", "https://said.example"), ("aws_region", "here")]),
+            "aws_access_key_id=AK3 aws_endpoint_url=https://said.example aws_region=here aws_secret_access_key=SK3"
+        );
+        let by_profile = s3(&[("aws_profile", "other")]);
+        assert!(
+            by_profile.contains("aws_access_key_id=AK2") && !by_profile.contains("SK3"),
+            "{by_profile}"
+        );
+        assert!(by_profile.contains("https://environment.example"), "{by_profile}");
+        let anonymous = s3(&[("aws_skip_signature", "true")]);
+        assert!(!anonymous.contains("secret"), "{anonymous}");
+        let keys = s3(&[("aws_access_key_id", "AK4"), ("aws_secret_access_key", "SK4")]);
+        assert!(
+            keys.contains("aws_secret_access_key=SK4") && !keys.contains("skip"),
+            "{keys}"
+        );
+        // A profile that cannot be used is in nobody's way who asks for no keys.
+        let role = [("AWS_PROFILE", "role")];
+        let unsigned = [("aws_skip_signature", "true")];
+        gather_over(&unsigned, Scheme::S3, &role, Some(home.path()), "").unwrap();
+        let token = gather_over(&[("google_bearer_token", "T")], Scheme::Gs, &[], None, "").unwrap();
+        assert_eq!(token, "google_bearer_token=T");
+        let other = [("AZURE_STORAGE_ACCOUNT_KEY", "theirs")];
+        let sas = gather_over(&[("azure_storage_sas_token", "S")], Scheme::Az, &other, None, "").unwrap();
+        assert_eq!(sas, "azure_storage_sas_token=S");
     }
 
     #[test]

@@ -12,8 +12,8 @@
 //!      └──check── the manifest that was fetched in the end
 //! ```
 //!
-//! How the buckets of `s3`, `gs` and `az` are reached is the user's own affair, and known to [`BucketSettings`], by which
-//! a site is written and archives are fetched alike.
+//! How the buckets of `s3`, `gs` and `az` are reached is the user's own affair, and known to [`Buckets`], by which a site
+//! is written and archives are fetched alike.
 //!
 //! Nothing on a page is to be trusted: it says where to look, and a signature whether it was the right place. A signed
 //! [`Catalog`] says which images there are, and that the list is fresh.
@@ -30,7 +30,7 @@ mod tags;
 mod template;
 mod trace;
 
-pub use bucket::{BucketError, BucketSettings};
+pub use bucket::{BucketError, BucketSettings, Buckets};
 pub use catalog::{
     Accepted, Catalog, CatalogError, CatalogImage, CatalogMemory, FileFacts, SignedCatalog, VersionRange,
     VersionRangeError,

@@ -1,7 +1,6 @@
 //! The steps of the main job, by the libraries.
 
 use std::{
-    collections::HashMap,
     env,
     fs::{self, File},
     net::SocketAddr,
@@ -12,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use dhow_discovery::{Discovery, Options, Request, discover, host_labels};
+use dhow_discovery::{Buckets, Discovery, Options, Request, discover, host_labels};
 use dhow_fetchers::{
     DownloadOptions, FetchContext, HttpClient, HttpOptions, Insecure, Layers, Mirrors, NoProgress, Origin, Pages,
     PubkeySource, PullPolicy, Verified, fetch, fetch_pubkeys,
@@ -156,7 +155,7 @@ async fn publish_and_fetch(
         downloads: DownloadOptions::default(),
         mirrors: Mirrors::default(),
         cache: None,
-        buckets: HashMap::new(),
+        buckets: Buckets::default(),
         registry_logins: None,
         layers: Layers::Squash,
         progress: Arc::new(NoProgress),

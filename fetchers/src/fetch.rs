@@ -11,12 +11,11 @@ mod registry;
 mod torrent;
 
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use dhow_discovery::{BucketSettings, Options, Request, Scheme, discover};
+use dhow_discovery::{Buckets, Options, Request, Scheme, discover};
 use dhow_image::{ImageId, ImageIdPrefix, Labels, Name, Reference};
 use dhow_store::{Store, StoreError};
 use dhow_trust::{Keyring, Secrets, Signature};
@@ -73,9 +72,8 @@ pub struct FetchContext {
     pub mirrors: Mirrors,
     /// Where discovery's pages are kept, if they are to be kept.
     pub cache: Option<PathBuf>,
-    /// How buckets are reached, by scheme. Those that are not here are reached as the user's surroundings say (see
-    /// [`BucketSettings::of_user`]).
-    pub buckets: HashMap<Scheme, BucketSettings>,
+    /// How buckets are reached.
+    pub buckets: Buckets,
     /// A file with the logins for registries, in the form of Docker's `config.json` (see [`RegistryLogins`]).
     ///
     /// [`RegistryLogins`]: crate::RegistryLogins

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use dhow_discovery::{BucketSettings, Scheme};
+use dhow_discovery::{BucketSettings, Buckets, Scheme};
 use object_store::{
     Attribute, Attributes, Error as StoreError, GetOptions, GetResult, ListResult, ObjectStore, ObjectStoreExt,
     PutMode, PutMultipartOptions, PutOptions, PutPayload, WriteMultipart, local::LocalFileSystem, path::Path,
@@ -36,8 +36,13 @@ pub struct Files {
 impl Files {
     /// Opens the files at `location`: a directory, which must exist, or a URL such as `file:///srv/site` or
     /// `s3://bucket/prefix`. Where buckets are and who asks is found in the user's surroundings, as
-    /// [`BucketSettings::of_user`] says; plain HTTP is spoken only where the variable `AWS_ALLOW_HTTP` is `true`.
+    /// [`Buckets::settings`] says; plain HTTP is spoken only where the variable `AWS_ALLOW_HTTP` is `true`.
     pub fn open(location: &str) -> Result<Self, Error> {
+        Self::open_with(location, &Buckets::default())
+    }
+
+    /// The same, with buckets reached as these say.
+    pub fn open_with(location: &str, buckets: &Buckets) -> Result<Self, Error> {
         if !location.contains("://") {
             return Self::open_directory(FilePath::new(location));
         }
@@ -56,7 +61,8 @@ impl Files {
         }
         let settings = match Scheme::from_name(url.scheme()) {
             Some(scheme @ (Scheme::S3 | Scheme::Gs | Scheme::Az)) => {
-                BucketSettings::of_user(scheme).map_err(|error| {
+                let bucket = url.host_str().unwrap_or_default();
+                buckets.settings(scheme, bucket).map_err(|error| {
                     in_url(StoreError::Generic {
                         store: "bucket",
                         source: Box::new(error),

@@ -3,12 +3,28 @@
 use std::{
     fs,
     net::TcpStream,
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{Outcome, World, free_port};
+
+/// Makes a container: port, account, key, name. Whoever makes one must sign (appendix "Shared Key" of Azure's REST API).
+const MAKE_CONTAINER: &str = r"
+import base64, datetime, hashlib, hmac, sys, urllib.request
+port, account, key, name = sys.argv[1:]
+now = datetime.datetime.now(datetime.timezone.utc).strftime('%a, %d %b %Y %H:%M:%S GMT')
+path = f'/{account}/{name}'
+headers = {'x-ms-date': now, 'x-ms-version': '2021-08-06'}
+lines = ['PUT'] + 11 * [''] + [f'{header}:{headers[header]}' for header in sorted(headers)]
+text = '\n'.join(lines + [f'/{account}{path}', 'restype:container'])
+digest = hmac.new(base64.b64decode(key), text.encode(), hashlib.sha256).digest()
+headers['Authorization'] = f'SharedKey {account}:{base64.b64encode(digest).decode()}'
+url = f'http://127.0.0.1:{port}{path}?restype=container'
+urllib.request.urlopen(urllib.request.Request(url, method='PUT', headers=headers))
+";
 
 /// A server that is gone when this is dropped.
 pub struct Server {
@@ -21,6 +37,12 @@ impl Server {
     pub const BUCKET: &str = "images";
     /// Who may use it.
     pub const KEYS: (&str, &str) = ("AKIDHOW", "tell-nobody");
+
+    /// The account of [`Self::azure`] and its key, which are Azurite's for everybody.
+    pub const AZURE_KEY: (&str, &str) = (
+        "devstoreaccount1",
+        "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
+    );
 
     /// Debian's docker-registry, over plain HTTP, for anybody.
     pub fn registry(world: &World) -> Self {
@@ -45,6 +67,74 @@ impl Server {
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             .args(["--access-key", access, "--secret-key", secret, &root]);
         Self::start(&mut command, port)
+    }
+
+    /// Microsoft's Azurite, with one empty container called as the bucket. Its files go into this directory.
+    pub fn azure(directory: &Path) -> Self {
+        let port = free_port();
+        let mut command = Command::new("azurite-blob");
+        command
+            .args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()])
+            .args(["--silent", "--disableTelemetry", "--skipApiVersionCheck", "--location"])
+            .arg(directory);
+        let server = Self::start(&mut command, port);
+        let (account, key) = Self::AZURE_KEY;
+        let mut make = Command::new("python3");
+        make.args(["-c", MAKE_CONTAINER, &port.to_string(), account, key, Self::BUCKET]);
+        Outcome::of(&mut make).success();
+        server
+    }
+
+    /// fake-gcs-server, which speaks Google's protocol, with one empty bucket. Whoever asks may read, and write by the
+    /// API that [`Self::put_into_gcs`] uses.
+    pub fn gcs() -> Self {
+        let port = free_port();
+        let address = format!("127.0.0.1:{port}");
+        // Without a port it takes itself for the host that is asked for, at whatever port that was.
+        let mut command = Command::new("fake-gcs-server");
+        command
+            .args(["-scheme", "http", "-host", "127.0.0.1", "-port", &port.to_string()])
+            .args(["-backend", "memory", "-public-host", "127.0.0.1"]);
+        let server = Self::start(&mut command, port);
+        let mut make = Command::new("curl");
+        make.args(["-sSf", "-o", "/dev/null", "-H", "content-type: application/json"])
+            .args(["-d", &format!(r#"{{"name": "{}"}}"#, Self::BUCKET)])
+            .arg(format!("http://{address}/storage/v1/b"));
+        Outcome::of(&mut make).success();
+        server
+    }
+
+    /// Puts a file into the bucket of [`Self::gcs`], as Google's own tools do.
+    pub fn put_into_gcs(&self, file: &Path, key: &str) {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "-sSf",
+            "-o",
+            "/dev/null",
+            "-X",
+            "POST",
+            "-H",
+            "content-type: application/octet-stream",
+        ])
+        .arg("--data-binary")
+        .arg(format!("@{}", file.display()))
+        .arg(format!(
+            "http://127.0.0.1:{}/upload/storage/v1/b/{}/o?uploadType=media&name={key}",
+            self.port,
+            Self::BUCKET
+        ));
+        Outcome::of(&mut curl).success();
+    }
+
+    /// Takes an object out of the bucket of [`Self::gcs`].
+    pub fn remove_from_gcs(&self, key: &str) {
+        let mut curl = Command::new("curl");
+        curl.args(["-sSf", "-o", "/dev/null", "-X", "DELETE"]).arg(format!(
+            "http://127.0.0.1:{}/storage/v1/b/{}/o/{key}",
+            self.port,
+            Self::BUCKET
+        ));
+        Outcome::of(&mut curl).success();
     }
 
     fn start(command: &mut Command, port: u16) -> Self {

@@ -47,7 +47,7 @@ pub(crate) fn export(context: &Context, options: &ExportArguments) -> Result<()>
         other => Err(Usage(format!("`{other}` is not the name of an image"))),
     });
     let wanted = wanted.collect::<Result<Vec<_>, _>>()?;
-    let files = Files::open(&options.site)?;
+    let files = Files::open_with(&options.site, &context.buckets()?)?;
     let images = write_whole(&options.output, Readers::Everyone, |out| {
         let exported = context.block_on(files.export_bundle(&wanted, out))?;
         exported.with_context(|| format!("Could not write `{}`", options.output.display()))

@@ -7,10 +7,25 @@ use std::{path::Path, str::SplitAsciiWhitespace};
 use anyhow::Result;
 use dhow_fetchers::{Credential, Login, Secret, Sending};
 
-use super::read_if_there;
+use super::{
+    leaf::{HIDDEN, Placed},
+    read_if_there,
+};
 
-pub(super) fn read(path: &Path) -> Result<Vec<Credential>> {
-    Ok(read_if_there(path)?.map(|text| parse(&text)).unwrap_or_default())
+pub(super) fn read(path: &Path) -> Result<Vec<Placed<Credential>>> {
+    let credentials = read_if_there(path)?.map(|text| parse(&text)).unwrap_or_default();
+    let placed = |credential: Credential| {
+        let user = match &credential.login {
+            Login::Basic { user, .. } => user.clone(),
+            Login::Bearer(_) => String::new(),
+        };
+        Placed::new(
+            credential,
+            path,
+            &[("credentials.user", &user), ("credentials.password", HIDDEN)],
+        )
+    };
+    Ok(credentials.into_iter().map(placed).collect())
 }
 
 fn parse(text: &str) -> Vec<Credential> {

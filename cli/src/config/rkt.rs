@@ -12,7 +12,11 @@ use anyhow::{Context as _, Result, bail};
 use dhow_fetchers::{Credential, Login, Secret, Sending};
 use serde::Deserialize;
 
-use super::{could_not_read, host_and_port, listed, read_if_there};
+use super::{
+    could_not_read, host_and_port,
+    leaf::{HIDDEN, Leaf, Placed, Source},
+    listed, read_if_there,
+};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -35,33 +39,53 @@ struct Paths {
 }
 
 /// The logins in a directory. Two for one host are a mistake, as they are for rkt.
-pub(super) fn credentials(directory: &Path) -> Result<Vec<Credential>> {
-    let mut credentials: Vec<Credential> = Vec::new();
+pub(super) fn credentials(directory: &Path) -> Result<Vec<Placed<Credential>>> {
+    let mut credentials: Vec<Placed<Credential>> = Vec::new();
     for path in listed(&directory.join("auth.d"), "json")? {
         for credential in auth_file(&path).with_context(|| could_not_read(&path))? {
             let is_same = |other: &Credential| (&other.host, other.port) == (&credential.host, credential.port);
-            if credentials.iter().any(is_same) {
+            if credentials.iter().any(|other| is_same(&other.value)) {
                 return Err(anyhow::anyhow!("another file has a login for `{}`", credential.host))
                     .with_context(|| could_not_read(&path));
             }
+            let shown = match &credential.login {
+                Login::Basic { user, .. } => vec![
+                    ("credentials.user", user.clone()),
+                    ("credentials.password", HIDDEN.to_owned()),
+                ],
+                Login::Bearer(_) => vec![("credentials.token", HIDDEN.to_owned())],
+            };
+            let shown: Vec<_> = shown.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            let credential = Placed::new(credential, &path, &shown);
             credentials.push(credential);
         }
     }
     Ok(credentials)
 }
 
-/// The data directory that is named in a directory.
-pub(super) fn data(directory: &Path) -> Result<Option<PathBuf>> {
+/// The data directory that is named in a directory, and where.
+pub(super) fn data(directory: &Path) -> Result<Option<(PathBuf, Leaf)>> {
     let mut data = None;
     for path in listed(&directory.join("paths.d"), "json")? {
         let read: Option<Paths> = file(&path, "paths").with_context(|| could_not_read(&path))?;
         if let Some(found) = read.and_then(|paths| paths.data)
-            && data.replace(found).is_some()
+            && data.replace((found.clone(), leaf(&found, &path))).is_some()
         {
             return Err(anyhow::anyhow!("another file names a data directory")).with_context(|| could_not_read(&path));
         }
     }
     Ok(data)
+}
+
+fn leaf(data: &Path, path: &Path) -> Leaf {
+    Leaf {
+        key: "data".to_owned(),
+        value: data.display().to_string().into(),
+        source: Source {
+            path: path.to_owned(),
+            line: None,
+        },
+    }
 }
 
 fn auth_file(path: &Path) -> Result<Vec<Credential>> {

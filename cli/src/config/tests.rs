@@ -128,13 +128,56 @@ fn mistakes_are_named_and_secrets_are_not() {
     for (files, message) in [
         (
             vec![("etc/config.toml", "[fetch]\nstream = 3")],
-            "line 2: unknown field `stream`",
+            "line 2, `fetch.stream`: unknown field `stream`",
         ),
         (
             vec![("etc/config.toml", "[fetch]\nlimit-rate = 'fast'")],
             "`fast` is not a rate",
         ),
-        (vec![("etc/config.toml", "[fetch]\npull = 'sometimes'")], "line 2"),
+        (
+            vec![("etc/config.toml", "[fetch]\npull = 'sometimes'")],
+            "line 2, `fetch.pull`",
+        ),
+        (
+            vec![("etc/config.toml", "[[credentials]]\nhost = 'a'\ntoken = ['hunter2']")],
+            "line 3, `credentials.token`",
+        ),
+        (
+            vec![(
+                "etc/config.toml",
+                "[[mirror]]\nurl = 'https://m.example'\n[[bucket]]\nurl = 's3://a/b'",
+            )],
+            "line 3, `bucket`: `a/b` is no name of a bucket",
+        ),
+        (
+            vec![(
+                "etc/config.toml",
+                "[[bucket]]\nurl = 's3://'\nsecret-access-key = 'hunter2'",
+            )],
+            "`access-key-id` and `secret-access-key`",
+        ),
+        (
+            vec![("etc/config.toml", "[[bucket]]\nurl = 'gs://'\nregion = 'here'")],
+            "`region` means nothing for `gs://`",
+        ),
+        (
+            vec![(
+                "etc/config.toml",
+                "[[bucket]]\nurl = 'az://'\nanonymous = true\nsas-token = 'hunter2'",
+            )],
+            "in several ways who asks",
+        ),
+        (
+            vec![(
+                "etc/config.toml",
+                "[[bucket]]\nurl = 's3://'\nendpoint = 'https://u:hunter2@s.example'",
+            )],
+            "holds more than a place",
+        ),
+        (
+            vec![("etc/config.toml", "[[bucket]]\nurl = 's3://'\nacount = 'x'")],
+            "line 3, `bucket.acount`: unknown field",
+        ),
         (
             vec![("etc/config.toml", "[[mirror]]\nurl = 's3://x'")],
             "not reached by HTTPS",
@@ -174,4 +217,54 @@ fn mistakes_are_named_and_secrets_are_not() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn buckets_are_reached_as_the_last_file_says() {
+    let etc = Etc::new(&[
+        (
+            "lib/config.toml",
+            "[[bucket]]\nurl = 's3://'\nendpoint = 'https://all.example'\nregion = 'eu'\n\
+             [[bucket]]\nurl = 's3://images'\nprofile = 'nobody'\nendpoint = 'https://old.example'",
+        ),
+        (
+            "etc/config.toml",
+            "[[bucket]]\nurl = 's3://images/'\nendpoint = 'http://images.example'\ninsecure-http = true\n\
+             path-style = false\naccess-key-id = 'AK'\nsecret-access-key-file = 'secret'\n\
+             [[bucket]]\nurl = 'az://box'\naccount = 'a'\naccount-key = 'hidden'\n\
+             [[bucket]]\nurl = 'gs://box'\nanonymous = true",
+        ),
+        ("etc/secret", "hidden\n"),
+    ]);
+    let config = etc.read(&["lib", "etc"]).unwrap();
+    let settings = |scheme, bucket: &str| config.buckets().settings(scheme, bucket).unwrap();
+    let has = |settings: &dhow_discovery::BucketSettings, key: &str, value: &str| {
+        assert!(
+            settings.options().any(|option| option == (key, value)),
+            "{settings:?} has {key}"
+        );
+    };
+    let images = settings(dhow_discovery::Scheme::S3, "images");
+    assert_eq!(
+        (images.endpoint(), images.allows_http()),
+        (Some("http://images.example"), true)
+    );
+    has(&images, "aws_access_key_id", "AK");
+    has(&images, "aws_secret_access_key", "hidden");
+    has(&images, "aws_virtual_hosted_style_request", "true");
+    let other = settings(dhow_discovery::Scheme::S3, "other");
+    assert_eq!(
+        (other.endpoint(), other.allows_http()),
+        (Some("https://all.example"), false)
+    );
+    has(&other, "aws_region", "eu");
+    let azure = settings(dhow_discovery::Scheme::Az, "box");
+    has(&azure, "azure_storage_account_name", "a");
+    has(&azure, "azure_storage_account_key", "hidden");
+    has(
+        &settings(dhow_discovery::Scheme::Gs, "box"),
+        "google_skip_signature",
+        "true",
+    );
+    assert!(!format!("{config:?}").contains("hidden\""), "{config:?}");
 }

@@ -1,6 +1,6 @@
 //! Archives in buckets, and their signatures beside them.
 
-use dhow_discovery::{BucketSettings, Scheme};
+use dhow_discovery::Scheme;
 use futures::StreamExt;
 use url::Url;
 
@@ -17,10 +17,9 @@ impl Fetcher<'_> {
     pub(super) fn bucket(&self, url: &Url) -> Result<Option<BucketTransport>, Error> {
         match Scheme::from_name(url.scheme()) {
             Some(scheme @ (Scheme::S3 | Scheme::Gs | Scheme::Az)) => {
-                let settings = match self.context.buckets.get(&scheme) {
-                    Some(settings) => settings.clone(),
-                    None => BucketSettings::of_user(scheme).map_err(Error::BucketSettings)?,
-                };
+                let bucket = url.host_str().unwrap_or_default();
+                let settings = self.context.buckets.settings(scheme, bucket);
+                let settings = settings.map_err(Error::BucketSettings)?;
                 let client = self.context.client.clone();
                 BucketTransport::new(client, url.clone(), settings).map(Some)
             }

@@ -2,7 +2,7 @@
 //!
 //! Requests are made and signed by the `object_store` crate, and go out over our own [`HttpClient`]: with its
 //! certificates, its proxies, its limits, and no redirects, for a signature holds for one URL. Where the endpoint is and
-//! what is signed with comes from the user's surroundings alone (see [`BucketSettings`]); a stranger's URL can name a
+//! what is signed with is for the user to say (see [`BucketSettings`]); a stranger's URL can name a
 //! bucket and a key there, and nothing else. Trying again is the downloader's business, so `object_store` does not.
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
@@ -173,14 +173,13 @@ fn key(url: &Url) -> Result<Path, Error> {
 }
 
 fn open(client: &HttpClient, url: &Url, settings: &BucketSettings, lane: u8) -> Result<Arc<dyn ObjectStore>, Error> {
-    let allows_http = client.options().insecure_http;
+    let allows_http = client.options().insecure_http || settings.allows_http();
     if let Some(endpoint) = settings.endpoint()
         && endpoint.to_ascii_lowercase().starts_with("http:")
         && !allows_http
     {
-        return Err(Error::PlainHttp {
-            url: endpoint.to_owned(),
-        });
+        let url = Url::parse(endpoint).map_or_else(|_| "the endpoint".to_owned(), |url| shown(&url));
+        return Err(Error::PlainHttp { url });
     }
     let connector = Connector {
         client: client.clone(),
@@ -352,11 +351,18 @@ mod tests {
         let place =
             |settings: &[(&str, &str)]| transport("s3://bucket/key", settings).map(|transport| transport.place());
         assert_eq!(place(&[]).unwrap(), "s3://bucket/key");
+    #[test]
+    fn plain_http_is_for_who_says_so() {
+        let endpoint = ("aws_endpoint_url", "http://user:hidden@storage.example");
+        let error = transport("s3://bucket/key", &[endpoint]).err().unwrap();
+        assert!(matches!(error, Error::PlainHttp { .. }), "{error}");
+        assert!(!error.to_string().contains("hidden"), "{error}");
+        transport("s3://bucket/key", &[endpoint, ("aws_allow_http", "true")]).unwrap();
+    }
+
         assert_eq!(
             place(&[("aws_endpoint_url", "https://user:hidden@storage.example")]).unwrap(),
             "s3://bucket/key at https://storage.example/"
         );
-        let plain = place(&[("aws_endpoint_url", "http://storage.example")]).unwrap_err();
-        assert!(matches!(plain, Error::PlainHttp { .. }), "{plain}");
     }
 }

@@ -38,7 +38,8 @@ impl Place for Bucket {
             insecure_http: true,
             ..HttpOptions::default()
         });
-        let url = Url::parse(&format!("s3://{BUCKET}/thing")).unwrap();
+        let url = format!("{}://{BUCKET}/thing", self.server.scheme().as_str());
+        let url = Url::parse(&url).unwrap();
         let settings = self.server.settings(self.wire.port);
         Box::new(BucketTransport::new(client.unwrap(), url, settings).unwrap())
     }
@@ -61,4 +62,14 @@ async fn s3s_fs_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn moto_conforms() {
     conforms(&Bucket::new(Server::moto())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fake_gcs_conforms() {
+    conforms(&Bucket::new(Server::fake_gcs())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn azurite_conforms() {
+    conforms(&Bucket::new(Server::azurite())).await;
 }

@@ -14,30 +14,38 @@ use crate::{
 
 /// A publisher whose pages lead to a bucket, and a user who may read it.
 fn publisher(server: &Server, port: u16) -> Publisher {
-    let template = format!("s3://{BUCKET}/{{name}}-{{version}}-{{os}}-{{arch}}.{{ext}}");
+    let scheme = server.scheme().as_str();
+    let template = format!("{scheme}://{BUCKET}/{{name}}-{{version}}-{{os}}-{{arch}}.{{ext}}");
     let mut publisher = Publisher::with_templates("", &[&template]);
     let options = HttpOptions {
         insecure_http: true,
         ..publisher.world.options()
     };
     publisher.context.client = HttpClient::new(options).unwrap();
-    publisher.context.buckets.insert(Scheme::S3, server.settings(port));
+    publisher
+        .context
+        .buckets
+        .say(server.scheme(), None, server.settings(port));
     publisher
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_and_a_url_lead_into_a_bucket() {
-    for server in [Server::s3s_fs(), Server::moto()] {
+    for server in [Server::s3s_fs(), Server::moto(), Server::fake_gcs(), Server::azurite()] {
+        let scheme = server.scheme().as_str();
         let mut publisher = publisher(&server, server.port);
         let archive = image("example.com/app", "1.0", json!([]));
         let key = format!("{}.aci", path_of("example.com/app", "1.0"));
         server.put(&key, &archive).await;
 
         // Nobody signed it yet.
-        let error = publisher.fetch(&format!("s3://{BUCKET}/{key}")).await.unwrap_err();
+        let error = publisher
+            .fetch(&format!("{scheme}://{BUCKET}/{key}"))
+            .await
+            .unwrap_err();
         assert!(matches!(error, Error::NotSigned { .. }), "{}: {error}", server.name);
         assert!(
-            error.to_string().contains(&format!("s3://{BUCKET}/{key}.asc")),
+            error.to_string().contains(&format!("{scheme}://{BUCKET}/{key}.asc")),
             "{error}"
         );
         // Then somebody whom nobody trusts.
@@ -56,7 +64,7 @@ async fn a_name_and_a_url_lead_into_a_bucket() {
         let provenance = fetched.provenance.unwrap();
         assert!(matches!(provenance.verified, Verified::By(_)));
         assert!(
-            provenance.source.starts_with(&format!("s3://{BUCKET}/{key}")),
+            provenance.source.starts_with(&format!("{scheme}://{BUCKET}/{key}")),
             "{}",
             provenance.source
         );
@@ -68,9 +76,12 @@ async fn a_name_and_a_url_lead_into_a_bucket() {
         assert_eq!((again.id, again.provenance.is_none()), (id, true), "{}", server.name);
         assert!(publisher.seen.take(Phase::Archive).is_empty(), "{}", server.name);
 
-        let url = format!("s3://{BUCKET}/{key}");
+        let url = format!("{scheme}://{BUCKET}/{key}");
         assert_eq!(publisher.fetch(&url).await.unwrap().id, id, "{}", server.name);
-        let missing = publisher.fetch(&format!("s3://{BUCKET}/no.aci")).await.unwrap_err();
+        let missing = publisher
+            .fetch(&format!("{scheme}://{BUCKET}/no.aci"))
+            .await
+            .unwrap_err();
         assert_eq!(missing.kind(), ErrorKind::NotFound, "{}: {missing}", server.name);
         assert!(missing.to_string().contains("no.aci"), "{missing}");
     }
@@ -85,7 +96,7 @@ async fn a_public_bucket_needs_no_credentials_and_another_does() {
             ("aws_endpoint_url", format!("http://127.0.0.1:{}", server.port)),
             ("aws_skip_signature", "true".to_owned()),
         ]);
-        publisher.context.buckets.insert(Scheme::S3, unsigned);
+        publisher.context.buckets.say(Scheme::S3, None, unsigned);
         let signature = sign(&publisher.key, archive.as_slice()).unwrap();
         for (key, content) in [("app.aci", &archive), ("app.aci.asc", &signature)] {
             match server.name {

@@ -1,4 +1,4 @@
-//! Fetching from buckets of real servers on loopback: s3s-fs and moto.
+//! Fetching from buckets of real servers on loopback: s3s-fs, moto, fake-gcs-server and Azurite.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../conformance/mod.rs"]

@@ -1,4 +1,4 @@
-//! Servers of S3's protocol, each with one bucket.
+//! Servers of S3's protocol, of Google's and of Azure's, each with one bucket.
 
 use std::{
     fs,
@@ -9,9 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dhow_discovery::BucketSettings;
-use dhow_tests::free_port;
-use object_store::{ObjectStore, ObjectStoreExt, aws::AmazonS3Builder, path::Path};
+use dhow_discovery::{BucketSettings, Scheme};
+use dhow_tests::{Server as Emulator, free_port};
+use object_store::{ObjectStore, ObjectStoreExt, aws::AmazonS3Builder, azure::MicrosoftAzureBuilder, path::Path};
 use tempfile::TempDir;
 
 pub(crate) const BUCKET: &str = "images";
@@ -22,8 +22,15 @@ const SECRET_KEY: &str = "tell-nobody";
 pub(crate) struct Server {
     pub(crate) name: &'static str,
     pub(crate) port: u16,
-    process: Child,
+    program: Program,
     _directory: TempDir,
+}
+
+enum Program {
+    /// It speaks S3's protocol.
+    S3(Child),
+    Google(Emulator),
+    Azure(#[expect(dead_code, reason = "it ends when this is dropped")] Emulator),
 }
 
 impl Server {
@@ -55,6 +62,38 @@ impl Server {
         server
     }
 
+    /// fake-gcs-server, which lets everybody read, and passes over `If-Match`.
+    pub(crate) fn fake_gcs() -> Self {
+        let emulator = Emulator::gcs();
+        Self {
+            name: "fake-gcs-server",
+            port: emulator.port(),
+            program: Program::Google(emulator),
+            _directory: TempDir::new().unwrap(),
+        }
+    }
+
+    /// Azurite, which checks signatures.
+    pub(crate) fn azurite() -> Self {
+        let directory = TempDir::new().unwrap();
+        let emulator = Emulator::azure(directory.path());
+        Self {
+            name: "Azurite",
+            port: emulator.port(),
+            program: Program::Azure(emulator),
+            _directory: directory,
+        }
+    }
+
+    /// The kind of its buckets.
+    pub(crate) fn scheme(&self) -> Scheme {
+        match self.program {
+            Program::S3(_) => Scheme::S3,
+            Program::Google(_) => Scheme::Gs,
+            Program::Azure(_) => Scheme::Az,
+        }
+    }
+
     fn start(name: &'static str, mut command: Command, port: u16, directory: TempDir) -> Self {
         let log = fs::File::create(directory.path().join("server.log")).unwrap();
         command
@@ -66,7 +105,7 @@ impl Server {
         let server = Self {
             name,
             port,
-            process,
+            program: Program::S3(process),
             _directory: directory,
         };
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -79,18 +118,45 @@ impl Server {
 
     /// How it is reached by whoever may, at this port.
     pub(crate) fn settings(&self, port: u16) -> BucketSettings {
-        BucketSettings::new([
-            ("aws_endpoint_url", format!("http://127.0.0.1:{port}")),
-            ("aws_access_key_id", ACCESS_KEY.to_owned()),
-            ("aws_secret_access_key", SECRET_KEY.to_owned()),
-            ("aws_region", "us-east-1".to_owned()),
-        ])
+        let endpoint = format!("http://127.0.0.1:{port}");
+        match self.scheme() {
+            Scheme::Gs => BucketSettings::new([
+                ("google_base_url", endpoint),
+                ("google_skip_signature", "true".to_owned()),
+            ]),
+            Scheme::Az => {
+                let (account, key) = Emulator::AZURE_KEY;
+                BucketSettings::new([
+                    ("azure_storage_endpoint", format!("{endpoint}/{account}")),
+                    ("azure_storage_account_name", account.to_owned()),
+                    ("azure_storage_account_key", key.to_owned()),
+                ])
+            }
+            _ => BucketSettings::new([
+                ("aws_endpoint_url", endpoint),
+                ("aws_access_key_id", ACCESS_KEY.to_owned()),
+                ("aws_secret_access_key", SECRET_KEY.to_owned()),
+                ("aws_region", "us-east-1".to_owned()),
+            ]),
+        }
     }
 
+    /// What puts objects there. Google's has none: fake-gcs-server knows only one of Google's two APIs for that.
     fn store(&self) -> Arc<dyn ObjectStore> {
+        let endpoint = format!("http://127.0.0.1:{}", self.port);
+        if self.scheme() == Scheme::Az {
+            let (account, key) = Emulator::AZURE_KEY;
+            let store = MicrosoftAzureBuilder::new()
+                .with_container_name(BUCKET)
+                .with_endpoint(format!("{endpoint}/{account}"))
+                .with_allow_http(true)
+                .with_account(account)
+                .with_access_key(key);
+            return Arc::new(store.build().unwrap());
+        }
         let store = AmazonS3Builder::new()
             .with_bucket_name(BUCKET)
-            .with_endpoint(format!("http://127.0.0.1:{}", self.port))
+            .with_endpoint(endpoint)
             .with_allow_http(true)
             .with_region("us-east-1")
             .with_access_key_id(ACCESS_KEY)
@@ -99,6 +165,11 @@ impl Server {
     }
 
     pub(crate) async fn put(&self, key: &str, content: &[u8]) {
+        if let Program::Google(emulator) = &self.program {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            fs::write(file.path(), content).unwrap();
+            return emulator.put_into_gcs(file.path(), key);
+        }
         let content = content.to_vec();
         self.store().put(&Path::from(key), content.into()).await.unwrap();
     }
@@ -116,13 +187,19 @@ impl Server {
     }
 
     pub(crate) async fn remove(&self, key: &str) {
+        if let Program::Google(emulator) = &self.program {
+            return emulator.remove_from_gcs(key);
+        }
         self.store().delete(&Path::from(key)).await.unwrap();
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+        // The others end by themselves.
+        if let Program::S3(process) = &mut self.program {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
     }
 }

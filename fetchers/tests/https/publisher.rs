@@ -1,12 +1,11 @@
 //! [`Publisher`]: images, signatures, pages and a user who trusts them or not.
 
 use std::{
-    collections::HashMap,
     fs,
     sync::{Arc, Mutex},
 };
 
-use dhow_discovery::{PageTags, host_labels};
+use dhow_discovery::{Buckets, PageTags, host_labels};
 use dhow_fetchers::{FetchContext, Fetched, Insecure, Layers, Mirrors, Note, Phase, Progress, PullPolicy, fetch};
 use dhow_image::{BuildOptions, Compression, ImageManifest, Labels, Name, build};
 use dhow_store::Store;
@@ -84,7 +83,7 @@ impl Publisher {
             downloads: conformance::options(),
             mirrors: Mirrors::default(),
             cache: None,
-            buckets: HashMap::new(),
+            buckets: Buckets::default(),
             registry_logins: None,
             layers: Layers::Squash,
             progress: seen.clone(),
