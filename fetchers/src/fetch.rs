@@ -247,28 +247,30 @@ impl Fetcher<'_> {
         let patience = self.context.downloads.retry.clone();
         let mut signature_url = url.clone();
         signature_url.set_path(&format!("{}.asc", url.path()));
-        let bucket = self.bucket(&url)?;
-        let signature = match &bucket {
-            Some(archive) => self.signature_in_bucket(&signature_url, archive, &patience).await?,
-            None => self.signature(&signature_url, &url, &origin, &patience).await?,
+        let (signature, transport, claim): (_, Box<dyn Transport>, _) = match self.bucket(&url)? {
+            Some(archive) => {
+                let signature = self.signature_in_bucket(&signature_url, &patience);
+                let (signature, mut archive) = self.signed(None, &signature_url, archive, signature).await?;
+                let claim = archive.take_claim();
+                (signature, Box::new(archive), claim)
+            }
+            None => {
+                let transport = HttpsTransport::new(self.context.client.clone(), url, origin.clone());
+                let signature = self.signature_at(&signature_url, &origin, &patience);
+                let (signature, mut archive) = self.signed(None, &signature_url, transport, signature).await?;
+                let claim = archive.take_claim();
+                (signature, Box::new(archive), claim)
+            }
         };
-        // For which name it must count is known only from the archive; that it is one at all, now.
-        if let Some(Err(source)) = signature.as_deref().map(Signature::parse) {
-            return Err(Error::NotTrusted {
-                archive: reference,
-                source: Box::new(source),
-            });
+        if let Some(signature) = &signature {
+            self.may_verify_some(signature, &reference).await?;
         }
-        let transport: Box<dyn Transport> = match bucket {
-            Some(archive) => Box::new(archive),
-            None => Box::new(HttpsTransport::new(self.context.client.clone(), url, origin)),
-        };
         let wanted = Wanted {
             signature,
             request: None,
             reference,
             discovered_by: None,
-            claim: Claim::default(),
+            claim,
         };
         self.archive(&*transport, wanted, &patience).await
     }
@@ -379,6 +381,16 @@ impl Fetcher<'_> {
         let asked = blocking(move || Signature::parse(&signature).and_then(|read| keyring.may_verify(&name, &read)));
         asked.await.map_err(|source| Error::NotTrusted {
             archive: shown(archive),
+            source: Box::new(source),
+        })
+    }
+
+    /// The same where the name is known only from the archive.
+    async fn may_verify_some(&self, signature: &[u8], archive: &str) -> Result<(), Error> {
+        let (keyring, signature) = (self.context.keyring.clone(), signature.to_owned());
+        let asked = blocking(move || Signature::parse(&signature).and_then(|read| keyring.may_verify_some(&read)));
+        asked.await.map_err(|source| Error::NotTrusted {
+            archive: archive.to_owned(),
             source: Box::new(source),
         })
     }

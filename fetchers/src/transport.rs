@@ -82,6 +82,24 @@ pub trait Transport: Send + Sync {
     }
 }
 
+/// A transport that can ask for the whole before it is known whether it is wanted.
+pub(crate) trait Early: Transport + Clone + 'static {
+    /// Asks, if nobody who is wanted for sure has to wait for that. `None`: somebody would.
+    fn ahead(&self) -> impl Future<Output = Option<Result<Opened, Error>>> + Send;
+}
+
+impl Early for HttpsTransport {
+    async fn ahead(&self) -> Option<Result<Opened, Error>> {
+        self.ahead().await
+    }
+}
+
+impl Early for BucketTransport {
+    async fn ahead(&self) -> Option<Result<Opened, Error>> {
+        self.ahead().await
+    }
+}
+
 /// A place that gives the bytes in no order, and knows by itself which of them are right.
 pub trait Filler: Send + Sync {
     /// Brings all bytes that are missing into the file, and gives the size of the whole. What came until it is dropped

@@ -165,6 +165,12 @@ impl Keyring {
         self.eligible(name, signature).map(drop)
     }
 
+    /// The same for a name that is not known yet: whether any key that is trusted for anything could have made it.
+    pub fn may_verify_some(&self, signature: &Signature) -> Result<(), Error> {
+        let trusted = self.list()?.into_iter().map(Candidate::from);
+        select(trusted, signature).map(drop)
+    }
+
     pub(crate) fn eligible(&self, name: &Name, signature: &Signature) -> Result<Eligible, Error> {
         let trusted = self.candidates(name)?;
         let policy = self.policy_for(name)?;

@@ -1,7 +1,7 @@
 //! [`Ahead`]: an archive that is asked for together with its signature.
 //!
 //! A name is three questions away from its archive: the page, the signature, the archive. The last two are asked at
-//! once. What the second brings is not read before the first is answered and may count: no more of the archive comes
+//! once, as they are where a URL names the archive, on a web server or in a bucket. What the second brings is not read before the first is answered and may count: no more of the archive comes
 //! than what fits between us and the server, and all of it is dropped if the signature is of no use.
 
 use std::sync::{Mutex, PoisonError};
@@ -17,17 +17,15 @@ use super::{Fetcher, blocking};
 use crate::{
     download::Partial,
     error::{Error, shown},
-    origin::Origin,
-    retry::RetryPolicy,
-    transport::{Ask, HttpsTransport, Opened, Transport, Version},
+    transport::{Ask, Early, Opened, Transport, Version},
 };
 
 /// The answer, which may not have come yet. `None`: nobody was asked.
 type Answer = BoxFuture<'static, Option<Result<Opened, Error>>>;
 
 /// A transport that may have asked already.
-pub(super) struct Ahead {
-    transport: HttpsTransport,
+pub(super) struct Ahead<T> {
+    transport: T,
     answer: Mutex<Option<Answer>>,
     /// Where it goes, if that is ours already.
     claim: Claim,
@@ -39,18 +37,17 @@ pub(super) struct Ahead {
 pub(super) struct Claim(Option<Partial>);
 
 impl Fetcher<'_> {
-    /// The signature at `url`, or none where none is asked for, and what brings the archive.
+    /// The signature at `url`, which `signature` asks for, or none where none is wanted, and what brings the archive.
     ///
-    /// If the archive is not on its way here already, and somebody is trusted for the name, it is asked for at the same
-    /// time: at most once on this machine.
-    pub(super) async fn signed(
+    /// If the archive is not on its way here already, and somebody is trusted for the name, or for any where it is not
+    /// known yet, it is asked for at the same time: at most once on this machine.
+    pub(super) async fn signed<T: Early>(
         &self,
-        name: &Name,
+        name: Option<&Name>,
         url: &Url,
-        transport: HttpsTransport,
-        origin: &Origin,
-        patience: &RetryPolicy,
-    ) -> Result<(Option<Vec<u8>>, Ahead), Error> {
+        transport: T,
+        signature: impl Future<Output = Result<Option<Vec<u8>>, Error>> + Send,
+    ) -> Result<(Option<Vec<u8>>, Ahead<T>), Error> {
         let mut ahead = Ahead {
             transport,
             answer: Mutex::default(),
@@ -65,11 +62,11 @@ impl Fetcher<'_> {
             ahead.claim = Claim(downloads.claim_now(&place)?);
         }
         let signature = match &ahead.claim.0 {
-            None => self.signature_at(url, origin, patience).await?,
+            None => signature.await?,
             Some(_) => {
                 let transport = ahead.transport.clone();
                 let asking = async move { transport.ahead().await }.boxed();
-                let signature = Box::pin(self.signature_at(url, origin, patience));
+                let signature = Box::pin(signature);
                 match future::select(signature, asking).await {
                     Either::Left((signature, asking)) => {
                         ahead.answer = Mutex::new(Some(asking));
@@ -93,15 +90,19 @@ impl Fetcher<'_> {
         Ok((signature, ahead))
     }
 
-    /// Whether any signature could count for the name. What is wrong with the keyring is told when one is there.
-    async fn trusts_somebody(&self, name: &Name) -> bool {
-        let (keyring, name) = (self.context.keyring.clone(), name.clone());
-        let trusted = blocking(move || keyring.candidates(&name)).await;
+    /// Whether any signature could count for the name, or for some name. What is wrong with the keyring is told when one is there.
+    async fn trusts_somebody(&self, name: Option<&Name>) -> bool {
+        let (keyring, name) = (self.context.keyring.clone(), name.cloned());
+        let trusted = blocking(move || match name {
+            Some(name) => keyring.candidates(&name),
+            None => keyring.list(),
+        });
+        let trusted = trusted.await;
         trusted.is_ok_and(|trusted| !trusted.is_empty())
     }
 }
 
-impl Ahead {
+impl<T> Ahead<T> {
     /// The archive's file, if it is ours already.
     pub(super) fn take_claim(&mut self) -> Claim {
         std::mem::take(&mut self.claim)
@@ -124,7 +125,7 @@ impl Drop for Claim {
     }
 }
 
-impl Transport for Ahead {
+impl<T: Early> Transport for Ahead<T> {
     fn open<'a>(&'a self, ask: &'a Ask) -> BoxFuture<'a, Result<Opened, Error>> {
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
         Box::pin(async move {

@@ -27,32 +27,21 @@ impl Fetcher<'_> {
         }
     }
 
-    /// The signature at `url` of the archive in a bucket, or none, where none is asked for.
+    /// The signature at `url` in a bucket, if there is one.
     pub(super) async fn signature_in_bucket(
         &self,
         url: &Url,
-        archive: &BucketTransport,
         patience: &RetryPolicy,
     ) -> Result<Option<Vec<u8>>, Error> {
-        if self.context.insecure.image {
-            return Ok(None);
-        }
         self.context.progress.begin(Phase::Signature, &shown(url), None);
         let transport = self.bucket(url)?.ok_or_else(|| Error::Scheme { url: shown(url) })?;
         let mut failed = 0;
         loop {
             let error = match self.small(&transport, url).await {
                 Ok(signature) => return Ok(Some(signature)),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                 Err(error) => error,
             };
-            if error.kind() == ErrorKind::NotFound {
-                // An unsigned archive is another matter than none at all.
-                archive.open(&Ask::whole()).await?;
-                return Err(Error::NotSigned {
-                    archive: archive.place(),
-                    signature: shown(url),
-                });
-            }
             failed += 1;
             match patience.wait(failed, &error) {
                 Some(wait) => tokio::time::sleep(wait).await,

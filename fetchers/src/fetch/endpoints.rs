@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dhow_discovery::{Endpoint, Request, Scheme};
 use dhow_image::{Name, Reference};
 
-use super::{Fetched, Fetcher, ahead::Claim, archive::Wanted, delta::Place};
+use super::{Fetched, Fetcher, archive::Wanted, delta::Place};
 use crate::{
     error::{Error, shown},
     origin::Origin,
@@ -93,16 +93,19 @@ impl Fetcher<'_> {
         let (signature, transport, claim): (_, Box<dyn Transport>, _) =
             match (self.bucket(&endpoint.archive)?, endpoint.scheme) {
                 (Some(archive), _) => {
-                    let signature = self
-                        .signature_in_bucket(&endpoint.signature, &archive, patience)
+                    let signature = self.signature_in_bucket(&endpoint.signature, patience);
+                    let (signature, mut archive) = self
+                        .signed(Some(request.name()), &endpoint.signature, archive, signature)
                         .await?;
-                    (signature, Box::new(archive), Claim::default())
+                    let claim = archive.take_claim();
+                    (signature, Box::new(archive), claim)
                 }
                 (None, Scheme::Https | Scheme::Http) => {
                     let (client, archive) = (self.context.client.clone(), endpoint.archive.clone());
                     let transport = HttpsTransport::new(client, archive, origin.clone());
+                    let signature = self.signature_at(&endpoint.signature, origin, patience);
                     let (signature, mut archive) = self
-                        .signed(request.name(), &endpoint.signature, transport, origin, patience)
+                        .signed(Some(request.name()), &endpoint.signature, transport, signature)
                         .await?;
                     let claim = archive.take_claim();
                     (signature, Box::new(archive), claim)

@@ -55,6 +55,11 @@ impl BucketTransport {
         })
     }
 
+    /// Asks for the whole before it is known whether it is wanted.
+    pub(crate) async fn ahead(&self) -> Option<Result<Opened, Error>> {
+        Some(self.get(&Ask::whole()).await)
+    }
+
     async fn get(&self, ask: &Ask) -> Result<Opened, Error> {
         let range = match ask.to {
             Some(to) if to > ask.from => Some(GetRange::Bounded(ask.from..to)),
@@ -347,11 +352,6 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_the_endpoint_too() {
-        let place =
-            |settings: &[(&str, &str)]| transport("s3://bucket/key", settings).map(|transport| transport.place());
-        assert_eq!(place(&[]).unwrap(), "s3://bucket/key");
-    #[test]
     fn plain_http_is_for_who_says_so() {
         let endpoint = ("aws_endpoint_url", "http://user:hidden@storage.example");
         let error = transport("s3://bucket/key", &[endpoint]).err().unwrap();
@@ -360,6 +360,11 @@ mod tests {
         transport("s3://bucket/key", &[endpoint, ("aws_allow_http", "true")]).unwrap();
     }
 
+    #[test]
+    fn a_place_is_the_endpoint_too() {
+        let place =
+            |settings: &[(&str, &str)]| transport("s3://bucket/key", settings).map(|transport| transport.place());
+        assert_eq!(place(&[]).unwrap(), "s3://bucket/key");
         assert_eq!(
             place(&[("aws_endpoint_url", "https://user:hidden@storage.example")]).unwrap(),
             "s3://bucket/key at https://storage.example/"

@@ -11,5 +11,4 @@ mod fetch;
 mod publisher;
 mod servers;
 #[path = "../https/world.rs"]
-#[expect(dead_code, reason = "it is that of the tests over HTTPS, which need more of it")]
 mod world;

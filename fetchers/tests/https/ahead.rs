@@ -30,9 +30,10 @@ fn behind(port: u16) -> Publisher {
     ))
 }
 
-/// The page is one round trip. The signature comes only once the archive was asked for: so both are one, too.
+/// The page is one round trip. The signature comes only once the archive was asked for: so both are one, too. Where a
+/// URL names the archive there is no page.
 #[tokio::test(flavor = "multi_thread")]
-async fn from_a_name_to_its_archive_it_is_two_round_trips() {
+async fn signature_and_archive_are_one_round_trip() {
     let archive = image(NAME, "1.0", json!([]));
     let (signature, asked) = (
         Arc::new(Mutex::new(Vec::new())),
@@ -58,8 +59,11 @@ async fn from_a_name_to_its_archive_it_is_two_round_trips() {
     });
     let publisher = behind(port);
     *signature.lock().unwrap() = sign(&publisher.key, archive.as_slice()).unwrap();
-    publisher.fetch("example.com/team/app:1.0").await.unwrap();
-    assert_eq!(*asked.0.lock().unwrap(), 1, "it is asked for once");
+    for reference in ["example.com/team/app:1.0", "https://storage.example/other.aci"] {
+        *asked.0.lock().unwrap() = 0;
+        publisher.fetch(reference).await.unwrap();
+        assert_eq!(*asked.0.lock().unwrap(), 1, "{reference} is asked for once");
+    }
     assert_eq!(publisher.stored(), ["example.com/team/app:1.0"]);
 }
 
@@ -119,9 +123,11 @@ async fn what_cannot_be_believed_does_not_come_whole() {
     // By its signature: no more comes than what is on the way, in the windows and buffers of two connections.
     for bad in [sign(&new_key(), &b"data"[..]).unwrap(), b"no signature".to_vec()] {
         *signature.lock().unwrap() = bad;
-        let (error, bytes) = came(&publisher, "example.com/team/app:1.0", &sent, &ended).await;
-        assert_eq!(error.kind(), ErrorKind::NotTrusted, "{error}");
-        assert!(bytes < 32 << 20, "{bytes}");
+        for reference in ["example.com/team/app:1.0", "https://storage.example/x.aci"] {
+            let (error, bytes) = came(&publisher, reference, &sent, &ended).await;
+            assert_eq!(error.kind(), ErrorKind::NotTrusted, "{error}");
+            assert!(bytes < 32 << 20, "{reference}: {bytes}");
+        }
     }
     let left = std::fs::read_dir(publisher.context.store.downloads_dir())
         .unwrap()
