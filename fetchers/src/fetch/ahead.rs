@@ -1,8 +1,9 @@
 //! [`Ahead`]: an archive that is asked for together with its signature.
 //!
 //! A name is three questions away from its archive: the page, the signature, the archive. The last two are asked at
-//! once, as they are where a URL names the archive, on a web server or in a bucket. What the second brings is not read before the first is answered and may count: no more of the archive comes
-//! than what fits between us and the server, and all of it is dropped if the signature is of no use.
+//! once, as they are where a URL names the archive, on a web server or in a bucket. What the second brings is not read
+//! before the first is answered and may count: no more of the archive comes than what fits between us and the server,
+//! and all of it is dropped if the signature is of no use.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -90,7 +91,8 @@ impl Fetcher<'_> {
         Ok((signature, ahead))
     }
 
-    /// Whether any signature could count for the name, or for some name. What is wrong with the keyring is told when one is there.
+    /// Whether any signature could count for the name, or for some name. What is wrong with the keyring is told when one
+    /// is there.
     async fn trusts_somebody(&self, name: Option<&Name>) -> bool {
         let (keyring, name) = (self.context.keyring.clone(), name.cloned());
         let trusted = blocking(move || match name {
