@@ -24,7 +24,7 @@ use url::Url;
 use crate::contest::{Contest, Contestant};
 
 /// Makes a file that does not compress.
-fn noise(path: &Path, mebibytes: usize) -> Result<()> {
+pub(crate) fn noise(path: &Path, mebibytes: usize) -> Result<()> {
     let mut random = fs::File::open("/dev/urandom")?.take((mebibytes as u64) << 20);
     std::io::copy(&mut random, &mut fs::File::create(path)?)?;
     Ok(())
@@ -43,7 +43,7 @@ fn serve(world: &mut World, rate: &str) -> Result<(Nginx, HttpOptions)> {
     Ok((nginx, options))
 }
 
-fn runtime() -> Result<Runtime> {
+pub(crate) fn runtime() -> Result<Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     Ok(builder.worker_threads(2).enable_all().build()?)
 }

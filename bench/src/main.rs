@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use dhow_bench::{Images, bittorrent, catalog, delta, export, fetch, https, mount, packs, read, second, ten};
+use dhow_bench::{Images, bittorrent, catalog, delta, export, fetch, https, lossy, mount, packs, read, second, ten};
 
 /// Measures dhow beside its peers, in turns, and prints medians and ratios.
 ///
@@ -69,6 +69,8 @@ enum Measurement {
     Download,
     /// A download from an nginx that sends 8 MiB a second on each connection
     Slow,
+    /// A download over a path of 50 ms that loses 1 % of the packets, by one stream and by several; needs root
+    Lossy,
     /// `fetch` of an image from nginx over TLS, beside the same file on the disk
     Https,
     /// A file from one seeder, beside aria2
@@ -133,6 +135,7 @@ fn measure(measurement: Measurement, place: &Path, arguments: &Arguments) -> Res
         Measurement::Slow => https::download(256, "8m", scratch.path(), arguments.rounds),
         Measurement::Swarm => bittorrent::swarm(1024, scratch.path(), arguments.rounds),
         Measurement::SwarmOrigin => bittorrent::origin(1024, scratch.path(), arguments.rounds),
+        Measurement::Lossy => lossy::lossy(8, scratch.path(), arguments.rounds),
         Measurement::Https => https::fetch(1024, scratch.path(), arguments.rounds),
     }
 }
