@@ -17,8 +17,9 @@ use crate::{
     transport::{Ask, Opened, Transport},
 };
 
-/// What another stream takes at a time.
+/// What another stream takes at a time, at most and at least: of what little is left, less, so that all have some.
 const PIECE: u64 = 8 << 20;
+const SMALLEST: u64 = 256 << 10;
 /// How often it is asked whether another stream would help.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A download that is over in less needs no help.
@@ -127,6 +128,11 @@ impl Downloader<'_> {
     }
 }
 
+/// What another stream takes where so much is left.
+fn piece(left: u64) -> u64 {
+    (left / 8).clamp(SMALLEST, PIECE)
+}
+
 impl<'a> Shared<'a> {
     fn partial(&self) -> MutexGuard<'_, &'a mut Partial> {
         self.partial.lock().unwrap_or_else(PoisonError::into_inner)
@@ -193,7 +199,8 @@ impl<'a> Shared<'a> {
         self.partial().gaps.release(first);
         loop {
             // At the end, the first stream helps the helpers.
-            let next = self.partial().gaps.take_or_split(PIECE / 8);
+            let piece = (piece(self.left()) / 8).max(SMALLEST / 2);
+            let next = self.partial().gaps.take_or_split(piece);
             let Some(number) = next else { return Ok(()) };
             self.piece(self.transport, number).await?;
             self.partial().gaps.release(number);
@@ -203,7 +210,8 @@ impl<'a> Shared<'a> {
     /// Fills pieces until there is nothing left to take.
     async fn helper(&self, transport: &dyn Transport) -> Result<(), Error> {
         loop {
-            let next = self.partial().gaps.take_or_split(PIECE);
+            let piece = piece(self.left());
+            let next = self.partial().gaps.take_or_split(piece);
             let Some(number) = next else { return Ok(()) };
             let result = self.piece(transport, number).await;
             self.partial().gaps.release(number);
@@ -303,7 +311,7 @@ impl Help {
             self.has_enough = true;
             return false;
         }
-        if left <= 2 * PIECE || left as f64 <= rate * WORTH_HELPING.as_secs_f64() {
+        if left <= 2 * SMALLEST || left as f64 <= rate * WORTH_HELPING.as_secs_f64() {
             return false;
         }
         (self.before, self.is_new) = (Some(rate), true);
@@ -335,6 +343,6 @@ mod tests {
 
         let mut help = Help::new(0);
         help.is_new = false;
-        assert!(!help.is_wanted(1 << 30, PIECE), "little is left");
+        assert!(!help.is_wanted(1 << 30, SMALLEST), "little is left");
     }
 }
