@@ -1,4 +1,4 @@
-//! What an update costs on the wire by recipe and packs, beside casync and a static delta of OSTree's.
+//! What an update costs on the wire by patch and by packs, beside casync and a static delta of OSTree's.
 
 use std::{
     fmt::Write as _,
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use dhow_image::{BuildOptions, ImageManifest, Limits, Name, build};
 use dhow_store::{
     Standing, Store,
-    delta::{Delta, DeltaHead, DeltaPack, PackOptions, Step, pack_image},
+    delta::{Delta, DeltaHead, DeltaPack, DeltaPatch, PackOptions, Step, pack_image, write_patch},
     pack::{Backend, Directory, Layers},
 };
 
@@ -30,14 +30,22 @@ pub fn delta(old: &Path, new: &Path, level: i32, scratch: &Path) -> Result<Strin
     let first_archive = archive(old, scratch, "first")?;
     let second_archive = archive(new, scratch, "second")?;
     let first = publish(&first_archive, &backend, &[], level, scratch)?;
-    let second = publish(&second_archive, &backend, &first.packs, level, scratch)?;
+    let mut second = publish(&second_archive, &backend, &first.packs, level, scratch)?;
 
+    let gzip = store_archive(&first_archive, &scratch.join("delta-gzip"))?;
     let fresh = Arc::new(Store::open(&scratch.join("delta-fresh"))?);
     let whole = fetch(&fresh, &first, &backend)?;
     let store = Arc::new(Store::open(&scratch.join("delta-store"))?);
     let held = store.stage(File::open(&first_archive)?)?;
     held.commit(&serde_json::json!({}), Standing::Verified)?;
-    let update = fetch(&store, &second, &backend)?;
+    let other = Arc::new(Store::open(&scratch.join("delta-other"))?);
+    let held = other.stage(File::open(&first_archive)?)?;
+    held.commit(&serde_json::json!({}), Standing::Verified)?;
+    let update = fetch(&other, &second, &backend)?;
+    let made = Instant::now();
+    let patch = patch(&store, &first, &mut second, &second_archive, scratch)?;
+    let made = made.elapsed().as_secs_f64();
+    let patched = fetch_patch(&store, &second, &patch)?;
 
     let before = casync(old, &scratch.join("delta-casync"), scratch)?;
     let after = casync(new, &scratch.join("delta-casync"), scratch)?;
@@ -61,15 +69,36 @@ pub fn delta(old: &Path, new: &Path, level: i32, scratch: &Path) -> Result<Strin
     )?;
     writeln!(
         text,
-        "all of the first       {:>8.3} MB   {} requests, ratio to its .aci {:.2}, {:.2} s",
+        "all of the first       {:>8.3} MB   {} requests, ratio to its .aci {:.2}; {:.2} s, ratio to gzip's {:.2} s {:.2}",
         mega(whole.bytes),
         whole.requests,
         whole.bytes as f64 / first_size as f64,
-        whole.seconds
+        whole.seconds,
+        gzip,
+        whole.seconds / gzip
     )?;
     writeln!(
         text,
-        "the second, by update  {:>8.3} MB   {} requests, {:.0} KB each",
+        "the second, by patch   {:>8.3} MB   {} requests, {:.2} s to apply, {made:.1} s to make",
+        mega(patched.bytes),
+        patched.requests,
+        patched.seconds
+    )?;
+    writeln!(
+        text,
+        "  beside casync        {:>8.3} MB   ratio {:.2}",
+        mega(casync.0),
+        patched.bytes as f64 / casync.0 as f64
+    )?;
+    writeln!(
+        text,
+        "  beside ostree        {:>8.3} MB   a static delta, ratio {:.2}",
+        mega(ostree),
+        patched.bytes as f64 / ostree as f64
+    )?;
+    writeln!(
+        text,
+        "the second, by packs   {:>8.3} MB   {} requests, {:.0} KB each",
         mega(update.bytes),
         update.requests,
         update.bytes as f64 / 1e3 / update.requests as f64
@@ -88,6 +117,26 @@ pub fn delta(old: &Path, new: &Path, level: i32, scratch: &Path) -> Result<Strin
         update.bytes as f64 / ostree as f64
     )?;
     Ok(text)
+}
+
+/// A file of 100 MB that no compression makes smaller, and the same with one byte changed.
+pub fn byte(level: i32, scratch: &Path) -> Result<String> {
+    let (old, new) = (scratch.join("byte-old"), scratch.join("byte-new"));
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut noise = Vec::with_capacity(100_000_000);
+    while noise.len() < 100_000_000 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        noise.extend_from_slice(&state.to_le_bytes());
+    }
+    for tree in [&old, &new] {
+        fs::create_dir_all(tree)?;
+        fs::write(tree.join("data"), &noise)?;
+        noise[50_000_000] ^= 1;
+    }
+    drop(noise);
+    delta(&old, &new, level, scratch)
 }
 
 struct Fetched {
@@ -124,6 +173,59 @@ fn publish(
         recipe: packed.recipe,
         up: 3,
         packs: packed.packs,
+        patch: None,
+    })
+}
+
+/// How many seconds it takes to take in an archive from the disk.
+fn store_archive(archive: &Path, at: &Path) -> Result<f64> {
+    let store = Store::open(at)?;
+    let began = Instant::now();
+    let staged = store.stage(File::open(archive)?)?;
+    staged.commit(&serde_json::json!({}), Standing::Verified)?;
+    Ok(began.elapsed().as_secs_f64())
+}
+
+/// Makes the patch as `dhow publish` does, in a store of the publisher's that has both images.
+fn patch(
+    held: &Store,
+    first: &DeltaHead,
+    second: &mut DeltaHead,
+    second_archive: &Path,
+    scratch: &Path,
+) -> Result<std::path::PathBuf> {
+    ensure!(held.contains(&first.id), "the first image is not in the store");
+    let publisher = Store::open(&scratch.join("delta-publisher"))?;
+    for archive in [&scratch.join("delta-first.aci"), second_archive] {
+        let staged = publisher.stage(File::open(archive)?)?;
+        staged.commit(&serde_json::json!({}), Standing::Verified)?;
+    }
+    let path = scratch.join("delta.patch");
+    write_patch(&publisher, &first.id, &second.id, 19, scratch, File::create(&path)?)?;
+    second.patch = Some(DeltaPatch {
+        base: first.id,
+        size: fs::metadata(&path)?.len(),
+        digest: *dhow_store::ObjectId::of(File::open(&path)?)?.as_bytes(),
+    });
+    Ok(path)
+}
+
+/// What a client fetches that has the first image.
+fn fetch_patch(store: &Arc<Store>, head: &DeltaHead, patch: &Path) -> Result<Fetched> {
+    let began = Instant::now();
+    let mut delta = Delta::new(store.clone(), head.clone(), &Name::new(NAME)?)?;
+    let size = delta.patch().context("the patch does not fit")?.size;
+    delta.apply(File::open(patch)?)?;
+    let Step::Ready(rebuild) = delta.step()? else {
+        anyhow::bail!("the patch does not bring everything");
+    };
+    let staged = store.stage(rebuild)?;
+    ensure!(*staged.id() == head.id, "another image was made");
+    staged.commit(&serde_json::json!({}), Standing::Verified)?;
+    Ok(Fetched {
+        bytes: head.to_bytes().len() as u64 + SIGNATURE + size,
+        requests: 3,
+        seconds: began.elapsed().as_secs_f64(),
     })
 }
 

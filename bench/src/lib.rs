@@ -29,6 +29,6 @@ pub mod ten;
 mod usage;
 
 pub use contest::Contest;
-pub use delta::delta;
+pub use delta::{byte, delta};
 pub use images::{Change, Images};
 pub use packs::{Packs, packs};

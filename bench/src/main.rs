@@ -7,7 +7,9 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use dhow_bench::{Images, bittorrent, catalog, delta, export, fetch, https, lossy, mount, packs, read, second, ten};
+use dhow_bench::{
+    Images, bittorrent, byte, catalog, delta, export, fetch, https, lossy, mount, packs, read, second, ten,
+};
 
 /// Measures dhow beside its peers, in turns, and prints medians and ratios.
 ///
@@ -59,8 +61,10 @@ enum Measurement {
     Mount,
     /// What an update costs in packs, beside `casync make`
     Packs,
-    /// What an update costs by recipe and packs, beside casync and a static delta of OSTree's
+    /// What an update costs by patch and by packs, beside casync and a static delta of OSTree's
     Delta,
+    /// The same of one changed byte in a file of 100 MB
+    Byte,
     /// One more image, published into a site of one and into a site of a thousand
     Publish,
     /// A catalog of ten thousand images, read and verified
@@ -126,6 +130,7 @@ fn measure(measurement: Measurement, place: &Path, arguments: &Arguments) -> Res
             };
             delta(&arguments.rootfs, &new, arguments.level, scratch.path())
         }
+        Measurement::Byte => byte(arguments.level, scratch.path()),
         Measurement::Mount => mount::mount(&images, arguments.rounds),
         Measurement::Render => mount::render(&images, arguments.rounds),
         Measurement::Read => read::read(&images, arguments.rounds),

@@ -61,8 +61,8 @@ pub(crate) struct PublishArguments {
     /// Lets the torrent's peers find each other by the trackers alone
     #[arg(long, requires = "trackers")]
     private: bool,
-    /// Puts what is new of each image into a pack too, with a signed recipe beside the archive: clients that have
-    /// another version then fetch what changed, others what is smaller
+    /// Puts what is new of each image into a pack too, and a patch from the version before and a signed recipe beside
+    /// the archive: clients that have another version then fetch what changed, others what is smaller
     #[arg(long)]
     delta: bool,
     #[command(flatten)]
@@ -128,6 +128,7 @@ pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()
                 "recipe": delta.as_ref().map(|delta| &delta.url),
                 "packs": delta.as_ref().map(|delta| delta.packs),
                 "newPackBytes": delta.as_ref().map(|delta| delta.new_bytes),
+                "patchBytes": delta.as_ref().and_then(|delta| delta.patch_bytes),
                 "catalog": catalog.map(catalog_signer::json),
                 "written": written(published, torrent.as_ref(), delta.as_ref(), catalog),
             })),

@@ -53,6 +53,13 @@ pub enum Note<'a> {
         /// What went wrong.
         error: &'a Error,
     },
+    /// A patch cannot be used: packs are fetched.
+    NoPatch {
+        /// The patch.
+        place: &'a str,
+        /// What went wrong.
+        error: &'a Error,
+    },
     /// An image was fetched by difference. All are bytes, but for the requests.
     Rebuilt {
         /// The recipe.
@@ -97,6 +104,8 @@ pub enum Phase {
     Signature,
     /// Fetching its recipe. The subject is a URL.
     Recipe,
+    /// Fetching the patch from the version before. The subject is a URL.
+    Patch,
     /// Fetching the parts of packs that are missing. The subject is a URL.
     Packs,
     /// Fetching its archive. The subject is a URL or a file.
@@ -118,6 +127,7 @@ impl Phase {
             Self::Converting => "converting",
             Self::Signature => "signature",
             Self::Recipe => "recipe",
+            Self::Patch => "patch",
             Self::Packs => "packs",
             Self::Archive => "archive",
             Self::Verifying => "verifying",
@@ -185,7 +195,10 @@ impl fmt::Display for Note<'_> {
                     reason.escape_debug()
                 );
             }
-            Self::Retrying { error, .. } | Self::Failed { error, .. } | Self::NoDelta { error, .. } => error,
+            Self::Retrying { error, .. }
+            | Self::Failed { error, .. }
+            | Self::NoDelta { error, .. }
+            | Self::NoPatch { error, .. } => error,
         };
         let causes = std::iter::successors(Some(*error as &dyn std::error::Error), |error| error.source());
         for (index, cause) in causes.enumerate() {
@@ -194,6 +207,7 @@ impl fmt::Display for Note<'_> {
         match self {
             Self::Retrying { wait, .. } => write!(f, "; trying again in {:.1} s", wait.as_secs_f64()),
             Self::NoDelta { place, .. } => write!(f, "; fetching `{place}` whole"),
+            Self::NoPatch { .. } => write!(f, "; fetching from packs what it would have brought"),
             _ => Ok(()),
         }
     }
@@ -211,6 +225,7 @@ impl fmt::Display for Phase {
             Self::Converting => "converting",
             Self::Signature => "fetching the signature",
             Self::Recipe => "fetching the recipe",
+            Self::Patch => "fetching the patch",
             Self::Packs => "fetching what changed",
             Self::Archive => "fetching",
             Self::Verifying => "verifying",

@@ -70,7 +70,10 @@ pub struct Rebuilt {
     pub from_chunks: u64,
     /// How many came in packs.
     pub from_packs: u64,
-    /// How many bytes of packs were fetched for these.
+    /// How many came in a patch.
+    #[serde(default)]
+    pub from_patch: u64,
+    /// How many bytes of packs and patches were fetched for these.
     pub fetched: u64,
     /// With how many requests.
     pub requests: u64,

@@ -1,5 +1,7 @@
 //! What lets clients fetch an image by what they do not have of it.
 
+mod patch;
+
 use std::{
     collections::HashSet,
     fs::File,
@@ -17,7 +19,9 @@ use dhow_trust::{SigningKey, verify_with_certificates};
 use sha2::{Digest, Sha256, Sha512};
 use tokio::runtime::Handle;
 
-use crate::{Error, FileFacts, Published, Record, Site, SitePacks, candidate::Digesting, keys, layout::ArchivePaths};
+use crate::{
+    Error, FileFacts, Published, Record, Site, SitePacks, candidate::Digesting, keys, latest, layout::ArchivePaths,
+};
 
 /// An image's contents are looked for in so many packs of other versions. What is in older ones is written again, so
 /// that no client has to look into more.
@@ -45,15 +49,17 @@ pub struct PublishedDelta {
     pub new_bytes: u64,
     /// How many packs the image is in.
     pub packs: usize,
+    /// How many bytes the patch has that makes the image of the version before, if there is one.
+    pub patch_bytes: Option<u64>,
     /// The files that were written, in their order; none if all were there.
     pub written: Vec<String>,
 }
 
 impl Site {
-    /// Puts what the site's packs do not have of an image into a new one, and a signed recipe beside the archive, which
-    /// was published just now from the file `archive`.
+    /// Puts what the site's packs do not have of an image into a new one, and a patch from the version before and a
+    /// signed recipe beside the archive, which was published just now from the file `archive`.
     ///
-    /// Packs are there before the recipe that names them, and the recipe before the record and the pages. To do it
+    /// Packs and patch are there before the recipe that names them, and the recipe before the record and the pages. To do it
     /// again changes nothing.
     pub async fn publish_delta(
         &self,
@@ -78,6 +84,7 @@ impl Site {
                 url,
                 new_bytes: 0,
                 packs: head.packs.len(),
+                patch_bytes: head.patch.map(|patch| patch.size),
                 written: Vec::new(),
             });
         }
@@ -89,6 +96,14 @@ impl Site {
         let mut written = Vec::new();
         for pack in packed.packs.iter().filter(|pack| !known.contains(pack)) {
             written.push(SitePacks::path(&pack.id).to_string());
+        }
+        let patch = match latest::before(&versions, &record) {
+            Some(base) => self.publish_patch(base, &record, archive, options).await?,
+            None => None,
+        };
+        match &patch {
+            Some(_) => written.push(paths.patch.to_string()),
+            None => self.files.remove(&paths.patch).await?,
         }
         let folders = paths.recipe.parts().count() - 1;
         let head = DeltaHead {
@@ -104,6 +119,7 @@ impl Site {
                     name: record.name.clone(),
                 })?,
             packs: packed.packs,
+            patch,
         };
         let bytes = head.to_bytes();
         let signature = options.key.sign(bytes.as_slice()).map_err(|source| Error::SignRecipe {
@@ -132,6 +148,7 @@ impl Site {
             url,
             new_bytes: packed.statistics.stored,
             packs: head.packs.len(),
+            patch_bytes: patch.map(|patch| patch.size),
             written,
         })
     }
@@ -153,7 +170,11 @@ impl Site {
             return Ok(None);
         }
         let there = self.packs_there(head.packs.clone()).await?.len();
-        Ok((there == head.packs.len()).then_some(head))
+        let has_patch = match &head.patch {
+            Some(patch) => self.files.size(&paths.patch).await? == Some(patch.size),
+            None => true,
+        };
+        Ok((has_patch && there == head.packs.len()).then_some(head))
     }
 
     /// The packs that recipes of these versions name, the oldest first.
@@ -223,10 +244,16 @@ impl Site {
         if highest.recipe.is_none() {
             return self.remove_recipe(to).await;
         }
-        for (from, to) in [
+        let has_patch = self.files.size(&from.patch).await?.is_some();
+        if !has_patch {
+            self.files.remove(&to.patch).await?;
+        }
+        let patch = has_patch.then_some((&from.patch, &to.patch));
+        let signed = [
             (&from.recipe_signature, &to.recipe_signature),
             (&from.recipe, &to.recipe),
-        ] {
+        ];
+        for (from, to) in patch.into_iter().chain(signed) {
             self.files.copy(from, to).await?;
             written.push(to.to_string());
         }
@@ -235,8 +262,10 @@ impl Site {
 
     /// Another archive's recipe must not pass for this one's.
     pub(crate) async fn remove_recipe(&self, paths: &ArchivePaths) -> Result<(), Error> {
-        self.files.remove(&paths.recipe).await?;
-        self.files.remove(&paths.recipe_signature).await
+        for path in [&paths.recipe, &paths.recipe_signature, &paths.patch] {
+            self.files.remove(path).await?;
+        }
+        Ok(())
     }
 }
 

@@ -269,6 +269,20 @@ pub enum Error {
         #[source]
         source: Box<dhow_store::delta::DeltaError>,
     },
+    /// No patch could be made of the version before.
+    #[error("could not make a patch from `{base}` to `{}`", path.display())]
+    Patch {
+        /// The archive of the version before, in the site.
+        base: String,
+        /// The archive.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Box<dhow_store::delta::DeltaError>,
+    },
+    /// A temporary file could not be used.
+    #[error("could not use a temporary file")]
+    Temporary(#[source] io::Error),
     /// The recipe of an archive could not be signed.
     #[error("could not sign the recipe of `{}`", path.display())]
     SignRecipe {

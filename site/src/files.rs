@@ -2,13 +2,15 @@
 
 use std::{
     error::Error as _,
-    fmt, io,
+    fmt,
+    io::{self, Write as _},
     path::{Path as FilePath, PathBuf},
     sync::Arc,
 };
 
 use bytes::Bytes;
 use dhow_discovery::{BucketSettings, Buckets, Scheme};
+use futures::StreamExt;
 use object_store::{
     Attribute, Attributes, Error as StoreError, GetOptions, GetResult, ListResult, ObjectStore, ObjectStoreExt,
     PutMode, PutMultipartOptions, PutOptions, PutPayload, WriteMultipart, local::LocalFileSystem, path::Path,
@@ -239,6 +241,21 @@ impl Files {
                 other.map(|_| false)
             }
         }
+    }
+
+    /// Copies a file out of the store. Whether there is one.
+    pub(crate) async fn download(&self, path: &Path, to: &mut std::fs::File) -> Result<bool, Error> {
+        let file = match self.get(path, GetOptions::default()).await {
+            Ok(file) => file,
+            Err(Error::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let mut chunks = file.into_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|source| self.failed("read", path, source))?;
+            to.write_all(&chunk).map_err(Error::Temporary)?;
+        }
+        Ok(true)
     }
 
     /// Copies a file within the store.

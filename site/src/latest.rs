@@ -14,6 +14,26 @@ pub(crate) fn highest<'a>(records: impl IntoIterator<Item = &'a Record>) -> Opti
     records.into_iter().next()
 }
 
+/// The version before `record`, of the same platform: that from which most come who fetch this one.
+pub(crate) fn before<'a>(records: &'a [Record], record: &Record) -> Option<&'a Record> {
+    let is_candidate = |other: &&Record| {
+        other.platform() == record.platform() && !other.is_same_version(record) && other.id != record.id
+    };
+    let others: Vec<_> = records
+        .iter()
+        .filter(is_candidate)
+        .filter(|other| other.yanked.is_none())
+        .collect();
+    let mut with_this = others.clone();
+    with_this.push(record);
+    sort(&mut with_this);
+    let place = with_this.iter().position(|other| std::ptr::eq(*other, record))?;
+    let lower = with_this.get(place + 1).copied();
+    // What is the lowest, to mend an old line perhaps, is fetched by those who have what is newest.
+    let version = lower.or_else(|| others.into_iter().max_by_key(|other| other.published))?;
+    records.iter().find(|other| std::ptr::eq(*other, version))
+}
+
 /// Sorts records, latest first.
 pub(crate) fn sort(records: &mut [&Record]) {
     // The order between a semantic version and another is that of time, which could contradict that of versions:
@@ -63,8 +83,8 @@ mod tests {
     use super::*;
     use crate::FileFacts;
 
-    fn sorted(published_in_order: &[&str]) -> Vec<String> {
-        let records: Vec<_> = published_in_order
+    fn records(published_in_order: &[&str]) -> Vec<Record> {
+        published_in_order
             .iter()
             .zip(0..)
             .map(|(version, day)| {
@@ -77,7 +97,7 @@ mod tests {
                 Record {
                     name: Name::new("example.com/app").unwrap(),
                     labels,
-                    id: ImageId::from_bytes([0; 64]),
+                    id: ImageId::from_bytes([u8::try_from(day).unwrap(); 64]),
                     tar_size: 0,
                     archive: facts.clone(),
                     signature: facts,
@@ -89,7 +109,11 @@ mod tests {
                     annotations: Vec::new(),
                 }
             })
-            .collect();
+            .collect()
+    }
+
+    fn sorted(published_in_order: &[&str]) -> Vec<String> {
+        let records = records(published_in_order);
         let mut refs: Vec<_> = records.iter().collect();
         sort(&mut refs);
         assert_eq!(
@@ -105,6 +129,19 @@ mod tests {
         assert_eq!(sorted(&["zesty", "artful", "bionic"]), ["bionic", "artful", "zesty"]);
         assert_eq!(sorted(&["2.0.0", "nightly", "1.0.0"]), ["2.0.0", "1.0.0", "nightly"]);
         assert_eq!(sorted(&["2.0.0", "1.0.0", "nightly"]), ["nightly", "2.0.0", "1.0.0"]);
+    }
+
+    #[test]
+    fn the_version_before_is_the_next_lower_or_else_the_newest() {
+        let before = |published: &[&str]| {
+            let records = records(published);
+            before(&records, records.last().unwrap()).map(|record| record.version().to_owned())
+        };
+        assert_eq!(before(&["1.0.0"]), None);
+        assert_eq!(before(&["1.0.0", "1.9.0", "1.10.0"]).unwrap(), "1.9.0");
+        assert_eq!(before(&["2.0.0", "1.0.0", "1.0.1"]).unwrap(), "1.0.0");
+        assert_eq!(before(&["2.0.0", "3.0.0", "1.0.0"]).unwrap(), "3.0.0");
+        assert_eq!(before(&["zesty", "artful"]).unwrap(), "zesty");
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! ACI/<name>/<stem>.aci.json          its record: name, labels, image ID, sizes, digests, signers
 //! ACI/<name>/<stem>.aci.torrent       the torrent that brings it, where the publisher wants one
 //! ACI/<name>/<stem>.aci.recipe[.asc]  the recipe by which it is fetched by difference, and its signature
+//! ACI/<name>/<stem>.aci.patch         what makes the image of the version before, which the recipe names
 //! PACKS/ab/cdef….pack                 what recipes are made of
 //! ACI/<name>/latest[-OS[-ARCH]].aci…  copies of the files of the highest version, for references without a version
 //! .nojekyll                           keeps GitHub Pages from hiding `~bob` and `_x`
@@ -79,6 +80,7 @@ pub(crate) struct ArchivePaths {
     pub(crate) torrent: Path,
     pub(crate) recipe: Path,
     pub(crate) recipe_signature: Path,
+    pub(crate) patch: Path,
     pub(crate) record: Path,
 }
 
@@ -228,6 +230,7 @@ impl Layout {
             torrent: path(&format!("{archive}.torrent")),
             recipe: path(&format!("{archive}.recipe")),
             recipe_signature: path(&format!("{archive}.recipe.asc")),
+            patch: path(&format!("{archive}.patch")),
             record: path(&format!("{archive}.json")),
             archive: path(&archive),
         }

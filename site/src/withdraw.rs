@@ -90,6 +90,7 @@ impl Site {
             &paths.torrent,
             &paths.recipe,
             &paths.recipe_signature,
+            &paths.patch,
             &paths.archive,
             &paths.signature,
         ] {

@@ -3,6 +3,8 @@
 //! ```text
 //!   publisher:  archive ──pack_image──► contents and recipe in packs ──► DeltaHead ──signed──► X.aci.recipe
 //!
+//!               the image before ──write_patch──► X.aci.patch, which the head names
+//!
 //!   client:     DeltaHead ──► Delta ──step──► Need: ranges of packs ──fetched by others──► SparsePacks
 //!                              ▲  │                                                            │
 //!                              └──┘ until Ready ──► Rebuild, a reader ◄── objects, chunks ─────┘
@@ -12,7 +14,8 @@
 //!
 //! A [`DeltaHead`] is what travels signed: the image ID, and the recipe as a content in packs. [`Delta`] finds out what is
 //! missing: first a file that the store has, by its SHA-256; then chunks of the file at the same path in an image that
-//! the store has; then ranges of packs. It fetches nothing itself. [`Rebuild`] gives the image's tar.
+//! the store has; then ranges of packs. Where the store has the image from which the head's patch starts, that brings
+//! everything ([`Delta::apply`]). It fetches nothing itself. [`Rebuild`] gives the image's tar.
 //!
 //! Nothing that comes is believed but by the image ID of the whole, which the signature covers. What comes is bounded
 //! by what the head says, which is signed too, and memory by neither: one index of a pack, a few frames, one chunk, and
@@ -23,6 +26,7 @@ mod error;
 mod gather;
 mod head;
 mod pack_image;
+mod patch;
 mod rebuild;
 mod sparse;
 mod survey;
@@ -31,7 +35,8 @@ mod tests;
 
 pub use error::DeltaError;
 pub use gather::{Delta, Need, Source, Step};
-pub use head::{DeltaHead, DeltaPack, MAX_HEAD};
+pub use head::{DeltaHead, DeltaPack, DeltaPatch, MAX_HEAD};
 pub use pack_image::{PackOptions, PackedImage, pack_image};
+pub use patch::write_patch;
 pub use rebuild::{Rebuild, Reused};
 pub use sparse::SparsePacks;

@@ -1,32 +1,26 @@
-//! By difference: a signed recipe, what is here already, and ranges of packs (see [`dhow_store::delta`]).
+//! By difference: a signed recipe, what is here already, and a patch or ranges of packs (see [`dhow_store::delta`]).
 //!
 //! The archive is never seen: the recipe's signature says which image it is, and what is rebuilt must be that image
 //! before anything of it can be seen in the store. Whatever does not work out, the archive is fetched instead: all but
 //! what tells of an attack, and what fails on this machine.
 
-use std::{
-    ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+mod ranges;
+
+use std::sync::Arc;
 
 use dhow_discovery::{Endpoint, Request, Scheme};
 use dhow_image::{ImageId, Reference};
 use dhow_store::{
     Standing,
-    delta::{Delta, DeltaError, DeltaHead, MAX_HEAD, Need, Rebuild, SparsePacks, Step},
-    pack::PackId,
+    delta::{Delta, DeltaError, DeltaHead, DeltaPatch, MAX_HEAD, Need, Rebuild, Source, Step},
 };
 use dhow_trust::{Verification, verify_detached};
-use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
+use futures::StreamExt;
 use sha2::{Digest, Sha512};
 use url::Url;
 
 use super::{Fetched, Fetcher, MAX_SIGNATURE, blocking};
 use crate::{
-    download::Pace,
     error::{Error, ErrorKind, shown},
     ingest::commit,
     origin::Origin,
@@ -48,14 +42,8 @@ pub enum DeltaUse {
     Always,
 }
 
-/// How many ranges come side by side.
-const SIDE_BY_SIDE: usize = 4;
 /// What a request costs beside its bytes, in bytes.
 const REQUEST: u64 = 20_000;
-/// For how many times the patience with a body a place may think before its first byte.
-const OPENING: u32 = 4;
-/// An attempt that brings fewer bytes than this counts as a failed one.
-const WORTHWHILE: u64 = 64 << 10;
 
 /// Where the image is, and how it was found.
 pub(super) struct Place<'a> {
@@ -213,7 +201,7 @@ impl Fetcher<'_> {
             .blocking_delta(&recipe, move || Delta::new(store, head, &name))
             .await?;
         let (mut fetched, mut requests) = (0, 0);
-        let mut is_checked = false;
+        let (mut is_checked, mut is_patch_bad) = (false, false);
         let rebuild: Box<Rebuild> = loop {
             let step;
             (delta, step) = self
@@ -234,14 +222,24 @@ impl Fetcher<'_> {
                 Step::Ready(rebuild) => break rebuild,
                 Step::Need(need) => need,
             };
-            let bytes = need
-                .ranges
-                .iter()
-                .map(|(_, range)| range.end - range.start)
-                .sum::<u64>();
+            let bytes = need.bytes();
             let cost = bytes.saturating_add(need.ranges.len() as u64 * REQUEST);
-            let is_cheap = cost < signed.head.archive_size.saturating_add(2 * REQUEST);
-            if !is_cheap && self.context.downloads.delta != DeltaUse::Always {
+            let affordable = signed.head.archive_size.saturating_add(2 * REQUEST);
+            let is_affordable = |cost: u64| cost < affordable || self.context.downloads.delta == DeltaUse::Always;
+            let patch = delta.patch().copied().filter(|_| !is_patch_bad);
+            if let Some(patch) = patch.filter(|patch| patch.size < expected(&signed.head, &need, cost))
+                && is_affordable(patch.size + REQUEST)
+            {
+                requests += 1;
+                fetched += patch.size;
+                let applied;
+                (delta, applied) = self.patch(place, &recipe, delta, &patch).await?;
+                if applied {
+                    continue;
+                }
+                is_patch_bad = true;
+            }
+            if !is_affordable(cost) {
                 return Ok(None);
             }
             requests += need.ranges.len();
@@ -267,6 +265,7 @@ impl Fetcher<'_> {
                 from_files: reused.files,
                 from_chunks: reused.chunks,
                 from_packs: reused.packs,
+                from_patch: reused.patch,
                 fetched,
                 requests: requests as u64,
             }),
@@ -312,132 +311,46 @@ impl Fetcher<'_> {
         }))
     }
 
+    /// Fetches a patch and applies it. Whether that worked: where it did not, packs bring the same.
+    async fn patch(
+        &self,
+        place: &Place<'_>,
+        recipe: &str,
+        mut delta: Delta,
+        patch: &DeltaPatch,
+    ) -> Result<(Delta, bool), Error> {
+        let error = match self.fetch_patch(place, patch).await {
+            Ok(file) => {
+                let apply = move || {
+                    let applied = delta.apply(file);
+                    (delta, applied)
+                };
+                let applied;
+                (delta, applied) = blocking(move || Ok::<_, Error>(apply())).await?;
+                match applied {
+                    Ok(()) => return Ok((delta, true)),
+                    Err(source) => in_recipe(recipe, source),
+                }
+            }
+            Err(error) => error,
+        };
+        if is_grave(&error) {
+            return Err(error);
+        }
+        let place = shown(&beside(&place.endpoint.archive, ".patch"));
+        self.context.progress.note(&Note::NoPatch {
+            place: &place,
+            error: &error,
+        });
+        Ok((delta, false))
+    }
+
     async fn blocking_delta<T: Send + 'static>(
         &self,
         recipe: &str,
         work: impl FnOnce() -> Result<T, DeltaError> + Send + 'static,
     ) -> Result<T, Error> {
         blocking(work).await.map_err(|source| in_recipe(recipe, source))
-    }
-
-    /// Brings ranges of packs, some side by side.
-    async fn fetch_ranges(
-        &self,
-        place: &Place<'_>,
-        head: &DeltaHead,
-        need: &Need,
-        sparse: &SparsePacks,
-        bytes: u64,
-    ) -> Result<(), Error> {
-        let archive = &place.endpoint.archive;
-        self.context.progress.begin(Phase::Packs, &shown(archive), Some(bytes));
-        // Boxed, since a stream of futures that borrow is otherwise none that can be spawned.
-        let mut fetches: Vec<BoxFuture<'_, Result<(), Error>>> = Vec::new();
-        for (pack, range) in &need.ranges {
-            let url = pack_url(archive, head.up, pack).ok_or_else(|| {
-                let problem = "its packs are further up than its own folder";
-                in_recipe(&shown(archive), DeltaError::Head { problem })
-            })?;
-            let size = head
-                .packs
-                .iter()
-                .find(|other| other.id == *pack)
-                .map_or(0, |pack| pack.size);
-            let transport = self.transport(&url, place)?;
-            let wanted = Wanted { pack, range, size };
-            fetches.push(Box::pin(async move {
-                self.fetch_range(&*transport, &wanted, sparse, place.patience).await
-            }));
-        }
-        stream::iter(fetches)
-            .buffer_unordered(SIDE_BY_SIDE)
-            .try_collect::<()>()
-            .await
-    }
-
-    async fn fetch_range(
-        &self,
-        transport: &dyn Transport,
-        wanted: &Wanted<'_>,
-        sparse: &SparsePacks,
-        patience: &RetryPolicy,
-    ) -> Result<(), Error> {
-        let at = AtomicU64::new(wanted.range.start);
-        let mut failed = 0;
-        loop {
-            let before = at.load(Ordering::Relaxed);
-            let error = match self.attempt(transport, wanted, &at, sparse).await {
-                Ok(()) => return sparse.came(wanted.pack, wanted.range.clone()).map_err(Error::Temporary),
-                Err(error) => error,
-            };
-            if matches!(error, Error::TooFewBytes { .. } | Error::TooSlow { .. }) {
-                transport.hang_up();
-            }
-            if at.load(Ordering::Relaxed) >= before.saturating_add(WORTHWHILE) {
-                failed = 0;
-            }
-            failed += 1;
-            let Some(wait) = patience.wait(failed, &error) else {
-                return Err(error);
-            };
-            self.context.progress.note(&Note::Retrying {
-                place: &transport.place(),
-                error: &error,
-                wait,
-            });
-            tokio::time::sleep(wait).await;
-        }
-    }
-
-    /// Brings what is still missing of a range, in one request.
-    async fn attempt(
-        &self,
-        transport: &dyn Transport,
-        wanted: &Wanted<'_>,
-        at: &AtomicU64,
-        sparse: &SparsePacks,
-    ) -> Result<(), Error> {
-        let options = &self.context.downloads;
-        let (from, end) = (at.load(Ordering::Relaxed), wanted.range.end);
-        let ask = Ask {
-            from,
-            to: Some(end).filter(|end| from > 0 || *end < wanted.size),
-            version: None,
-        };
-        let limit = options.slow_after * OPENING;
-        let opened = tokio::time::timeout(limit, transport.open(&ask)).await;
-        let opened = opened.unwrap_or_else(|_| {
-            Err(Error::TooSlow {
-                url: transport.place(),
-                limit,
-            })
-        })?;
-        if opened.from != from || opened.size.is_some_and(|size| size != wanted.size) {
-            return Err(Error::NoRanges { url: transport.place() });
-        }
-        let mut body = match &options.limit {
-            Some(limit) => limit.clone().throttled(opened.body).boxed(),
-            None => opened.body,
-        };
-        let mut pace = Pace::new(options.least_rate, options.slow_after);
-        let mut next = from;
-        while next < end {
-            let Some(chunk) = pace.next(&mut body, || transport.place()).await else {
-                return Err(Error::Truncated {
-                    url: transport.place(),
-                    received: next - from,
-                    source: std::io::ErrorKind::UnexpectedEof.into(),
-                });
-            };
-            let chunk = chunk?;
-            let left = usize::try_from(end - next).unwrap_or(usize::MAX);
-            let chunk = &chunk[..chunk.len().min(left)];
-            sparse.write(wanted.pack, next, chunk).map_err(Error::Temporary)?;
-            next += chunk.len() as u64;
-            at.store(next, Ordering::Relaxed);
-            self.context.progress.advance(chunk.len() as u64);
-        }
-        Ok(())
     }
 
     /// A small file beside the archive, whole.
@@ -472,13 +385,6 @@ impl Fetcher<'_> {
     }
 }
 
-/// A range of a pack.
-struct Wanted<'a> {
-    pack: &'a PackId,
-    range: &'a Range<u64>,
-    size: u64,
-}
-
 /// The image's tar, which tells how far it is.
 struct Counted<'a> {
     rebuild: Box<Rebuild>,
@@ -507,6 +413,15 @@ async fn read_small(transport: &dyn Transport, url: &Url, most: usize) -> Result
         }
     }
     Ok(bytes)
+}
+
+/// What the packs would cost beside a patch. As long as nothing of them has come, it is what the newest has: all that this
+/// version has and older ones have not.
+fn expected(head: &DeltaHead, need: &Need, cost: u64) -> u64 {
+    match (need.source, head.packs.last()) {
+        (Source::Index, Some(newest)) if need.ranges.iter().any(|(pack, _)| *pack == newest.id) => newest.size,
+        _ => cost,
+    }
 }
 
 /// Whether an error is not to be answered with fetching the archive: one that tells of an attack, or that the archive
@@ -538,43 +453,4 @@ fn beside(url: &Url, suffix: &str) -> Url {
     let mut beside = url.clone();
     beside.set_path(&format!("{}{suffix}", url.path()));
     beside
-}
-
-/// Where a pack is: so many folders up from the archive's own.
-fn pack_url(archive: &Url, up: u8, pack: &PackId) -> Option<Url> {
-    let folders = archive.path_segments()?.count().checked_sub(1)?;
-    folders.checked_sub(usize::from(up))?;
-    let mut url = archive.clone();
-    url.set_query(None);
-    let mut segments = url.path_segments_mut().ok()?;
-    for _ in 0..=up {
-        segments.pop();
-    }
-    segments.push("PACKS").extend(pack.relative_path().split('/'));
-    drop(segments);
-    Some(url)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn packs_are_on_the_same_server_in_a_folder_that_is_called_so() {
-        let pack = PackId::from_bytes([0xab; 32]);
-        let url = |archive: &str, up| pack_url(&Url::parse(archive).unwrap(), up, &pack).map(String::from);
-        let name = format!("ab/{}.pack", "ab".repeat(31));
-        let archive = "https://example.com/ACI/example.com/app/1.0.aci?key=secret";
-        assert_eq!(url(archive, 3).unwrap(), format!("https://example.com/PACKS/{name}"));
-        assert_eq!(
-            url(archive, 0).unwrap(),
-            format!("https://example.com/ACI/example.com/app/PACKS/{name}")
-        );
-        assert_eq!(url(archive, 4), None);
-        assert_eq!(
-            url("s3://bucket/site/ACI/a/1.aci", 2).unwrap(),
-            format!("s3://bucket/site/PACKS/{name}")
-        );
-    }
 }

@@ -15,6 +15,15 @@ pub enum DeltaError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// What should be a patch is not one, or not this image's.
+    #[error("the patch is not valid: {problem}")]
+    Patch {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The image that a patch starts from cannot be read.
+    #[error("the image that the patch starts from cannot be read")]
+    Base(#[source] io::Error),
     /// The recipe itself, which came from packs, is not one.
     #[error("the recipe cannot be read")]
     Recipe(#[source] io::Error),

@@ -1,7 +1,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fs::File,
-    io::{self, BufReader, BufWriter, Read, Seek, SeekFrom},
+    io::{self, BufReader, BufWriter, Read},
     ops::Range,
     sync::Arc,
 };
@@ -11,11 +11,12 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::{
-    DeltaError, DeltaHead, DeltaPack, Rebuild, Reused, SparsePacks,
+    DeltaError, DeltaHead, DeltaPack, DeltaPatch, Rebuild, Reused, SparsePacks,
     chunks::Chunks,
     pack_image::pieces,
+    patch::{Patched, recipe_reader},
     rebuild::{ContentReader, Current},
-    survey::Survey,
+    survey::{Places, Survey},
 };
 use crate::{
     object::ObjectId,
@@ -45,6 +46,7 @@ pub struct Delta {
     base: Option<ImageId>,
     base_recipe: Option<Chunks>,
     recipe: Option<File>,
+    patched: Option<Patched>,
     survey: Option<Survey>,
 }
 
@@ -74,6 +76,13 @@ pub enum Source {
     Recipe,
     /// Contents.
     Contents,
+}
+
+impl Need {
+    /// How many bytes the ranges have.
+    pub fn bytes(&self) -> u64 {
+        self.ranges.iter().map(|(_, range)| range.end - range.start).sum()
+    }
 }
 
 /// The frames that are needed: pack, start, end.
@@ -106,6 +115,7 @@ impl Delta {
             base,
             base_recipe: None,
             recipe: None,
+            patched: None,
             survey: None,
         };
         delta.base_recipe = delta.read_base_recipe()?;
@@ -120,6 +130,23 @@ impl Delta {
     /// Where what comes is written.
     pub fn sparse(&self) -> &Arc<SparsePacks> {
         &self.sparse
+    }
+
+    /// The patch that would bring everything, if there is one for an image that the store has.
+    pub fn patch(&self) -> Option<&DeltaPatch> {
+        let patch = self.head.patch.as_ref();
+        patch.filter(|patch| self.patched.is_none() && self.store.contains(&patch.base))
+    }
+
+    /// Takes what makes this image of another: the patch of the head, which came whole. After an error, everything is
+    /// as it was.
+    pub fn apply(&mut self, patch: File) -> Result<(), DeltaError> {
+        let (recipe, patched) = Patched::read(patch, &self.head, &self.store, self.scratch.path())?;
+        self.recipe = Some(recipe);
+        self.patched = Some(patched);
+        self.survey = None;
+        self.awaited = None;
+        Ok(())
     }
 
     /// The image's manifest, once the recipe is here. It is no more than what the recipe says.
@@ -144,7 +171,12 @@ impl Delta {
         }
         if self.survey.is_none() {
             let recipe = self.recipe_reader()?;
-            match Survey::of(recipe, &self.store, &self.packs, self.base.as_ref())? {
+            let places = Places {
+                store: &self.store,
+                packs: &self.packs,
+                patched: self.patched.as_ref(),
+            };
+            match Survey::of(recipe, &places, self.base.as_ref())? {
                 Ok(survey) => self.survey = Some(survey),
                 Err(missing) => return self.next_end(&missing).map(Step::Need),
             }
@@ -162,6 +194,7 @@ impl Delta {
             store: self.store.clone(),
             recipe: self.recipe_reader()?,
             packs: self.packs.clone(),
+            patched: self.patched.take(),
             bases: bases.unwrap_or_default(),
             current: Current::Bytes(io::Cursor::default()),
             _scratch: self.scratch.clone(),
@@ -286,14 +319,7 @@ impl Delta {
     }
 
     fn recipe_reader(&self) -> Result<RecipeReader<BufReader<File>>, DeltaError> {
-        let file = self.recipe.as_ref().expect("the recipe is gathered first");
-        let open = || -> io::Result<_> {
-            // Readers of one file share its position, and one ends before the next begins.
-            let mut file = file.try_clone()?;
-            file.seek(SeekFrom::Start(0))?;
-            RecipeReader::new(file)
-        };
-        open().map_err(DeltaError::Recipe)
+        recipe_reader(self.recipe.as_ref().expect("the recipe is gathered first"))
     }
 
     fn temporary(&self) -> Result<File, DeltaError> {

@@ -6,25 +6,30 @@ use crate::{
     pack::{ContentRef, PackId},
 };
 
-const MAGIC: &[u8; 13] = b"dhow delta 1\n";
+/// A head without a patch.
+const PLAIN: &[u8; 13] = b"dhow delta 1\n";
+/// A head with one.
+const PATCHED: &[u8; 13] = b"dhow delta 2\n";
 const PACK: usize = 80;
 /// The most packs that a recipe can name.
 const MAX_PACKS: usize = 64;
 /// The most folders up that packs can be.
 const MAX_UP: u8 = 64;
 /// No head is longer, in bytes.
-pub const MAX_HEAD: usize = MAGIC.len() + 64 + 8 + 64 + 8 + 32 + 8 + 1 + 1 + MAX_PACKS * PACK;
+pub const MAX_HEAD: usize = PLAIN.len() + 64 + 8 + 64 + 8 + 32 + 8 + 1 + 1 + MAX_PACKS * PACK + 64 + 8 + 32;
 
 /// What travels signed in place of an archive: which image it is, and where its recipe is.
 ///
 /// ```text
-///   "dhow delta 1\n"                                        13 bytes
+///   "dhow delta 1\n", or "dhow delta 2\n" with a patch      13 bytes
 ///   image ID: 64   size of the tar: u64
 ///   SHA-512 of the archive: 64   its size: u64
 ///   SHA-256 of the recipe's records: 32   their length: u64
 ///   folders up to `PACKS/`: u8   packs: u8
 ///   of each pack, the oldest first
 ///     name: 32   size: u64   where its end begins: u64   SHA-256 of its end: 32
+///   of the patch, in version 2
+///     ID of the image that it starts from: 64   its size: u64   its SHA-256: 32
 /// ```
 ///
 /// Numbers are little-endian. `docs/src/formats/delta.md` says the same in prose.
@@ -44,6 +49,19 @@ pub struct DeltaHead {
     pub up: u8,
     /// The packs that have what the image is made of, the oldest first.
     pub packs: Vec<DeltaPack>,
+    /// What makes this image of another one, beside the archive.
+    pub patch: Option<DeltaPatch>,
+}
+
+/// A patch: see [`write_patch`](super::write_patch).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeltaPatch {
+    /// The image that it starts from.
+    pub base: ImageId,
+    /// How many bytes it has.
+    pub size: u64,
+    /// Its SHA-256.
+    pub digest: [u8; 32],
 }
 
 /// A pack, and what is to be read of it first: its recipes, its lists and its index are together at its end.
@@ -64,9 +82,11 @@ impl DeltaHead {
     pub fn parse(bytes: &[u8]) -> Result<Self, DeltaError> {
         let mut reader = Reader(bytes);
         let wrong = |problem| DeltaError::Head { problem };
-        if reader.array::<13>()? != *MAGIC {
-            return Err(wrong("it is none of version 1"));
-        }
+        let has_patch = match &reader.array::<13>()? {
+            PLAIN => false,
+            PATCHED => true,
+            _ => return Err(wrong("it is none of version 1 or 2")),
+        };
         let id = ImageId::from_bytes(reader.array()?);
         let tar_size = reader.number()?;
         let archive_sha512 = reader.array()?;
@@ -82,6 +102,11 @@ impl DeltaHead {
             return Err(wrong("its records have an impossible length"));
         }
         let packs = (0..count).map(|_| reader.pack()).collect::<Result<Vec<_>, _>>()?;
+        let patch = has_patch.then(|| reader.patch()).transpose()?;
+        // A patch that is longer than the archive is of no use to anybody.
+        if patch.is_some_and(|patch| patch.size == 0 || patch.size > archive_size || patch.base == id) {
+            return Err(wrong("it has an impossible patch"));
+        }
         if !reader.0.is_empty() {
             return Err(wrong("it goes on after its end"));
         }
@@ -101,12 +126,14 @@ impl DeltaHead {
             recipe,
             up,
             packs,
+            patch,
         })
     }
 
     /// The bytes, which are what is signed.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
+        let magic = if self.patch.is_some() { PATCHED } else { PLAIN };
+        let mut bytes = magic.to_vec();
         bytes.extend_from_slice(self.id.as_bytes());
         bytes.extend_from_slice(&self.tar_size.to_le_bytes());
         bytes.extend_from_slice(&self.archive_sha512);
@@ -120,6 +147,11 @@ impl DeltaHead {
             bytes.extend_from_slice(&pack.size.to_le_bytes());
             bytes.extend_from_slice(&pack.end.to_le_bytes());
             bytes.extend_from_slice(&pack.end_digest);
+        }
+        if let Some(patch) = &self.patch {
+            bytes.extend_from_slice(patch.base.as_bytes());
+            bytes.extend_from_slice(&patch.size.to_le_bytes());
+            bytes.extend_from_slice(&patch.digest);
         }
         bytes
     }
@@ -138,6 +170,14 @@ impl Reader<'_> {
 
     fn number(&mut self) -> Result<u64, DeltaError> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    fn patch(&mut self) -> Result<DeltaPatch, DeltaError> {
+        Ok(DeltaPatch {
+            base: ImageId::from_bytes(self.array()?),
+            size: self.number()?,
+            digest: self.array()?,
+        })
     }
 
     fn pack(&mut self) -> Result<DeltaPack, DeltaError> {

@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{DeltaError, chunks::Chunks};
+use super::{DeltaError, chunks::Chunks, patch::Patched};
 use crate::{
     object::ObjectId,
     pack::{ContentRef, PackError, PackStore, Piece},
@@ -28,6 +28,8 @@ pub struct Reused {
     pub chunks: u64,
     /// From what came in packs.
     pub packs: u64,
+    /// From what came in a patch.
+    pub patch: u64,
 }
 
 /// The tar of an image, as it is put together. It is read once, to its end.
@@ -37,6 +39,7 @@ pub struct Rebuild {
     pub(super) store: Arc<Store>,
     pub(super) recipe: RecipeReader<BufReader<File>>,
     pub(super) packs: Arc<PackStore>,
+    pub(super) patched: Option<Patched>,
     /// Objects that are not in the store, with the object of which they may share chunks.
     pub(super) bases: HashMap<ObjectId, ObjectId>,
     pub(super) current: Current,
@@ -57,8 +60,8 @@ impl Rebuild {
         self.current = match self.recipe.next()? {
             None => return Ok(false),
             Some(Record::Framing(bytes)) => Current::Bytes(io::Cursor::new(bytes)),
-            Some(Record::Object(id, size)) => match self.store.held_object(&id, size) {
-                Some(file) => Current::Object(file.take(size)),
+            Some(Record::Object(id, size)) => match self.local(&id, size)? {
+                Some(file) => Current::Object(file),
                 None => {
                     let base = self
                         .bases
@@ -72,6 +75,15 @@ impl Rebuild {
             },
         };
         Ok(true)
+    }
+
+    /// A content that the store has, or that came in a patch.
+    fn local(&self, id: &ObjectId, size: u64) -> io::Result<Option<io::Take<File>>> {
+        match (self.store.held_object(id, size), &self.patched) {
+            (Some(file), _) => Ok(Some(file.take(size))),
+            (None, Some(patched)) => patched.content(id, size),
+            (None, None) => Ok(None),
+        }
     }
 }
 

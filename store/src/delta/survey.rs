@@ -7,6 +7,7 @@ use super::{
     DeltaError, Reused,
     chunks::Chunks,
     gather::{Frames, needs},
+    patch::Patched,
 };
 use crate::{
     object::ObjectId,
@@ -27,17 +28,24 @@ pub(super) struct Survey {
     pub(super) reused: Reused,
 }
 
+/// Where contents may be.
+pub(super) struct Places<'a> {
+    pub(super) store: &'a Store,
+    pub(super) packs: &'a PackStore,
+    pub(super) patched: Option<&'a Patched>,
+}
+
 /// A path, shortened to its digest: two paths with one would only cost time.
-type PathKey = [u8; 16];
+pub(super) type PathKey = [u8; 16];
 
 impl Survey {
     /// Reads a recipe through. The inner error is a content that no open pack has.
     pub(super) fn of(
         recipe: RecipeReader<BufReader<File>>,
-        store: &Store,
-        packs: &PackStore,
+        places: &Places<'_>,
         base: Option<&ImageId>,
     ) -> Result<Result<Self, ContentRef>, DeltaError> {
+        let Places { store, packs, patched } = *places;
         let base = match base {
             Some(id) => base_files(store, id)?,
             None => HashMap::new(),
@@ -49,6 +57,10 @@ impl Survey {
         let outcome = for_each_object(&mut tar, &mut manifest, |path, id, size| {
             if store.held_object(&id, size).is_some() {
                 reused.files += size;
+                return Ok(None);
+            }
+            if patched.is_some_and(|patched| patched.has(&id)) {
+                reused.patch += size;
                 return Ok(None);
             }
             let content = ContentRef::plain(id, size);
@@ -99,7 +111,7 @@ fn base_files(store: &Store, id: &ImageId) -> Result<HashMap<PathKey, ObjectId>,
 }
 
 /// Calls `each` with path, digest and size of every object, until it gives something.
-fn for_each_object(
+pub(super) fn for_each_object(
     tar: &mut TarReader<RecipeTar<BufReader<File>>>,
     manifest: &mut Option<ImageManifest>,
     mut each: impl FnMut(PathKey, ObjectId, u64) -> Result<Option<ContentRef>, DeltaError>,

@@ -7,6 +7,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 mod hostile;
+mod patch;
 
 use super::*;
 use crate::{
@@ -80,6 +81,7 @@ impl World {
             recipe: packed.recipe,
             up: 2,
             packs: packed.packs,
+            patch: None,
         };
         assert_eq!(DeltaHead::parse(&head.to_bytes()).unwrap(), head);
         head
@@ -238,6 +240,7 @@ fn heads_are_as_documented() {
             end: 290_000,
             end_digest: [0x55; 32],
         }],
+        patch: None,
     };
     let expected = [
         "64686f772064656c746120310a".to_owned(),
@@ -283,7 +286,7 @@ fn heads_that_are_none_are_refused() {
     for (what, bytes, problem) in [
         ("empty", Vec::new(), "cut short"),
         ("a web page", b"<html>not found</html>".to_vec(), "none of version 1"),
-        ("another version", at(11, b"2"), "none of version 1"),
+        ("another version", at(11, b"3"), "none of version 1"),
         ("cut in its middle", good[..100].to_vec(), "cut short"),
         ("cut in a pack", good[..good.len() - 1].to_vec(), "cut short"),
         ("longer", [&good[..], b"x"].concat(), "goes on"),

@@ -80,6 +80,10 @@ impl Scene {
         folder.join(format!("{version}-linux-amd64.aci.recipe"))
     }
 
+    fn patch(&self, version: &str) -> PathBuf {
+        self.recipe(version).with_extension("patch")
+    }
+
     fn packs(&self) -> Vec<PathBuf> {
         let mut packs = Vec::new();
         for folder in fs::read_dir(self.world.path("site/PACKS")).unwrap() {
@@ -114,13 +118,16 @@ fn a_second_version_costs_what_changed() {
         requests.iter().all(|(path, ..)| !path.ends_with(".aci")),
         "{requests:?}"
     );
-    let packs: Vec<_> = requests
+    let patches: Vec<_> = requests
         .iter()
-        .filter(|(path, ..)| path.starts_with("/PACKS/"))
+        .filter(|(path, ..)| path.ends_with(".aci.patch"))
         .collect();
-    let bytes = packs.iter().map(|(_, _, bytes)| bytes).sum::<u64>();
-    assert!(!packs.is_empty() && packs.len() <= 2, "{requests:?}");
-    assert!(bytes < 200_000, "{requests:?}");
+    assert!(
+        requests.iter().all(|(path, ..)| !path.starts_with("/PACKS/")),
+        "{requests:?}"
+    );
+    assert_eq!(patches.len(), 1, "{requests:?}");
+    assert!(patches[0].2 < 8000, "{requests:?}");
 
     // What is in the store is what was signed, and says how it came.
     scene
@@ -147,6 +154,89 @@ fn a_second_version_costs_what_changed() {
         scene.fetch(&["--delta", "always", "example.com/app"]).success().trim(),
         second
     );
+
+    // From two versions before, it is packs that bring what changed.
+    scene.large[2 << 20] ^= 1;
+    let third = scene.publish("1.0.2", &["--delta"]);
+    fs::remove_dir_all(scene.world.path("data")).unwrap();
+    scene.fetch(&["example.com/app:1.0.0"]).success();
+    let before = scene.count();
+    let fetched = scene.fetch(&["--delta", "always", "example.com/app:1.0.2"]);
+    assert_eq!(fetched.success().trim(), third);
+    let requests = scene.requests(before);
+    let packs: Vec<_> = requests
+        .iter()
+        .filter(|(path, ..)| path.starts_with("/PACKS/"))
+        .collect();
+    let bytes = packs.iter().map(|(_, _, bytes)| bytes).sum::<u64>();
+    assert!(!packs.is_empty() && packs.len() <= 4, "{requests:?}");
+    assert!(bytes < 400_000, "{requests:?}");
+    assert!(
+        requests.iter().all(|(path, ..)| !path.ends_with(".patch")),
+        "{requests:?}"
+    );
+}
+
+/// A patch that a disk has damaged, that is cut short, or that is gone: packs bring the image.
+#[test]
+fn where_a_patch_cannot_be_used_packs_are() {
+    let mut scene = Scene::new();
+    scene.publish("1.0.0", &["--delta"]);
+    scene.large[5 << 20] ^= 1;
+    let second = scene.publish("1.0.1", &["--delta"]);
+    scene.serve();
+    let patch = scene.patch("1.0.1");
+    assert_eq!(fs::read(&patch).unwrap(), fs::read(scene.patch("latest")).unwrap());
+    assert!(!scene.patch("1.0.0").exists());
+    let good = fs::read(&patch).unwrap();
+    let mut bent = good.clone();
+    bent[200] ^= 1;
+    for (content, said) in [
+        (Some(bent), "not what the recipe says"),
+        (Some(good[..good.len() - 1].to_vec()), "patch`"),
+        (None, "404"),
+    ] {
+        match content {
+            Some(content) => fs::write(&patch, content).unwrap(),
+            None => fs::remove_file(&patch).unwrap(),
+        }
+        scene.fetch(&["example.com/app:1.0.0"]).success();
+        let before = scene.count();
+        let fetched = scene
+            .fetch(&["example.com/app:1.0.1"])
+            .says(said)
+            .says("fetching from packs");
+        assert_eq!(fetched.success().trim(), second);
+        let requests = scene.requests(before);
+        assert!(
+            requests.iter().any(|(path, ..)| path.starts_with("/PACKS/"))
+                && requests.iter().all(|(path, ..)| !path.ends_with(".aci")),
+            "{requests:?}"
+        );
+        fs::remove_dir_all(scene.world.path("data")).unwrap();
+    }
+    // Publishing again makes it anew.
+    let publish = [
+        "publish",
+        "app-1.0.1.aci",
+        "--site",
+        "site",
+        "--url",
+        "https://example.com",
+        "--delta",
+    ];
+    scene.world.dhow(&publish).success();
+    assert_eq!(fs::read(&patch).unwrap(), good);
+    let unpublish = [
+        "unpublish",
+        "example.com/app:1.0.1",
+        "--site",
+        "site",
+        "--url",
+        "https://example.com",
+    ];
+    scene.world.dhow(&unpublish).success();
+    assert!(!patch.exists() && !scene.patch("latest").exists());
 }
 
 #[test]
