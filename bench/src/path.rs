@@ -82,7 +82,7 @@ impl LossyPath {
                 state ^= state << 13;
                 state ^= state >> 7;
                 state ^= state << 17;
-                if state % LOST_ONE_IN == 0 {
+                if state.is_multiple_of(LOST_ONE_IN) {
                     lost.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
