@@ -350,7 +350,8 @@ fn proxies_are_those_of_the_environment() {
     };
     assert_eq!(fetch(proxy.port, "").success().trim(), ids[0]);
     let connects = proxy.connects();
-    assert_eq!(connects, 1, "signature and archive share a connection");
+    // Signature and archive are asked for at once, before there is a connection for them to share.
+    assert!((1..=2).contains(&connects), "{connects} connections");
     assert_eq!(fetch(proxy.port, "other.example,localhost").success().trim(), ids[0]);
     assert_eq!(proxy.connects(), connects);
     drop(proxy);
