@@ -14,40 +14,68 @@ use crate::{
     images::Images,
 };
 
-/// How many names a large site has, and how many versions each.
-const NAMES: usize = 50;
+/// How many images a large site has.
+const MANY: usize = 1000;
+/// How many versions each name has in the catalog that is read.
 const VERSIONS: usize = 20;
 /// How many images the catalog has that is read.
 const LISTED: usize = 10_000;
 
-/// Publishes a small image, with its entry in the catalog, into a site that has one and into one that has a thousand.
+/// Publishes a small image, with its entry in the catalog: into sites of one image, and into sites of a thousand names and
+/// of a thousand versions of one name.
 pub fn publish(images: &Images, rounds: usize) -> Result<String> {
     let runtime = tokio::runtime::Runtime::new()?;
     let publisher = Publisher::new(images.path("archives"))?;
-    let [small, large] = ["small", "large"].map(|name| images.path(name));
+    let [small, names, versions] = ["small", "names", "versions"].map(|name| images.path(name));
     runtime.block_on(publisher.publish(&small, "example.com/app0", "1.0.0"))?;
-    for version in 0..VERSIONS {
-        for name in 0..NAMES {
-            let name = format!("example.com/app{name}");
-            runtime.block_on(publisher.publish(&large, &name, &format!("1.{version}.0")))?;
-        }
+    for number in 0..MANY {
+        let name = format!("example.com/app{number}");
+        runtime.block_on(publisher.publish(&names, &name, "1.0.0"))?;
+        let version = format!("1.{number}.0");
+        runtime.block_on(publisher.publish(&versions, "example.com/app0", &version))?;
     }
-    // Links will do for copies: what is published is put in place of what was there, and changes nothing in it.
+    // Links will do for copies: what is published is put in place of what was there, and changes nothing in it. And the
+    // files keep their inodes and times, as on a publisher's disk.
     let copy = |of: &Path| {
         let copy = of.with_extension("copy");
         let _ = fs::remove_dir_all(&copy);
         ensure!(Command::new("cp").arg("-al").arg(of).arg(&copy).status()?.success());
         Ok(())
     };
-    let one_more = |site: &Path| {
+    let one_more = |site: &Path, name: &str, version: &str| {
         let site = site.with_extension("copy");
-        runtime.block_on(publisher.publish(&site, "example.com/app0", "2.0.0"))
+        runtime.block_on(publisher.publish(&site, name, version))
     };
-    let contest = Contest::new("publish: one more image, listed", rounds).run(vec![
-        Contestant::prepared("the second", || copy(&small), || one_more(&small)),
-        Contestant::prepared("the 1,001st", || copy(&large), || one_more(&large)),
+    let version = Contest::new("publish: one more version of a name, listed", rounds).run(vec![
+        Contestant::prepared(
+            "the second",
+            || copy(&small),
+            || one_more(&small, "example.com/app0", "2.0.0"),
+        ),
+        Contestant::prepared(
+            "the 1,001st of the name",
+            || copy(&versions),
+            || one_more(&versions, "example.com/app0", "2.0.0"),
+        ),
+        Contestant::prepared(
+            "among 1,000 names",
+            || copy(&names),
+            || one_more(&names, "example.com/app0", "2.0.0"),
+        ),
     ])?;
-    Ok(contest.to_string())
+    let name = Contest::new("publish: one more name, listed", rounds).run(vec![
+        Contestant::prepared(
+            "the second",
+            || copy(&small),
+            || one_more(&small, "example.com/new", "1.0.0"),
+        ),
+        Contestant::prepared(
+            "the 1,001st",
+            || copy(&names),
+            || one_more(&names, "example.com/new", "1.0.0"),
+        ),
+    ])?;
+    Ok(format!("{version}{name}"))
 }
 
 /// Reads a catalog of ten thousand images, verifies and remembers it: one that is new, and one that was seen before.

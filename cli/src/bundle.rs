@@ -1,6 +1,7 @@
 //! `dhow bundle`: images in one file, to be carried to where no network is.
 
 mod export;
+mod gather;
 mod import;
 
 use anyhow::Result;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use dhow_discovery::CatalogError;
 use dhow_image::{ArchiveError, ConvertError};
 use dhow_store::{StoreError, User};
 
@@ -117,6 +118,13 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             _ => Some(FAILED),
         };
     }
+    match as_a::<CatalogError>(cause) {
+        Some(CatalogError::Range(_)) => return Some(USAGE),
+        Some(CatalogError::NotListed { .. }) => return Some(NOT_FOUND),
+        // What is wrong with a signature follows.
+        Some(CatalogError::Memory { .. } | CatalogError::Signature { .. }) | None => {}
+        Some(_) => return Some(NOT_TRUSTED),
+    }
     if let Some(error) = as_a::<dhow_trust::Error>(cause) {
         return match error.kind() {
             Trust::Untrusted => Some(NOT_TRUSTED),
@@ -160,6 +168,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         site_hint(cause)
             .or_else(|| trust_hint(cause))
+            .or_else(|| catalog_hint(cause))
             .or_else(|| store_hint(as_a(cause)?))
     })
 }
@@ -191,6 +200,17 @@ fn site_hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         ),
         _ => None,
     }
+}
+
+fn catalog_hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let seen = match (as_a::<dhow_fetchers::Error>(cause), as_a::<CatalogError>(cause)) {
+        (Some(dhow_fetchers::Error::CatalogMissing { prefix, .. }), _) => prefix,
+        (_, Some(CatalogError::Rollback { prefix, .. } | CatalogError::Forked { prefix, .. })) => prefix,
+        _ => return None,
+    };
+    Some(format!(
+        "if the publisher says, by another way, that this is meant: `dhow trust forget-catalog --prefix {seen}`"
+    ))
 }
 
 fn store_hint(error: &StoreError) -> Option<String> {

@@ -172,7 +172,7 @@ pub(crate) fn ensure(context: &Context, reference: &Reference, pull: Pull) -> Re
     Ok(fetched.id)
 }
 
-fn fetch_context(context: &Context, pull: Pull) -> Result<FetchContext> {
+pub(crate) fn fetch_context(context: &Context, pull: Pull) -> Result<FetchContext> {
     let config = context.config()?;
     let defaults = DownloadOptions::default();
     Ok(FetchContext {

@@ -18,7 +18,7 @@
 mod arguments;
 mod build;
 mod bundle;
-mod catalog_signer;
+mod catalog;
 mod config;
 mod context;
 mod convert;
@@ -43,6 +43,7 @@ mod run;
 mod search;
 mod seed;
 mod sign;
+mod site;
 mod store;
 mod swarm;
 mod table;

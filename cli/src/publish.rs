@@ -1,7 +1,9 @@
 //! `dhow publish`.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
 };
 
@@ -17,9 +19,10 @@ use url::Url;
 
 use crate::{
     arguments::Format,
-    catalog_signer::{self, CatalogArguments, SiteArguments},
+    catalog::{self, CatalogArguments},
     context::{Context, print},
     sign::{find_key, sign_file, signature_path},
+    site::SiteArguments,
 };
 
 /// Writes archives, their signatures, your public key and the pages by which they are found into a site's directory.
@@ -36,6 +39,7 @@ Examples:
   dhow publish app.aci --site ./site --url https://example.com --key carly@example.com
   dhow publish app.aci --site ./site --url https://example.com --torrent --tracker udp://tracker.example:6969/announce
   dhow publish app.aci --site ./site --url https://example.com --delta
+  dhow publish app.aci --site ./site --url https://example.com --keep 5
   dhow publish --refresh --site ./site --url https://example.com --key carly@example.com")]
 pub(crate) struct PublishArguments {
     /// The archives
@@ -65,6 +69,10 @@ pub(crate) struct PublishArguments {
     /// the archive: clients that have another version then fetch what changed, others what is smaller
     #[arg(long)]
     delta: bool,
+    /// Takes away the versions of a name, on each platform, that are older than the newest N that are not yanked; what
+    /// other images depend on by its version stays
+    #[arg(long, value_name = "N", conflicts_with = "refresh")]
+    keep: Option<NonZeroUsize>,
     #[command(flatten)]
     catalog: CatalogArguments,
     /// How the result is printed
@@ -78,7 +86,7 @@ const PACK_LEVEL: i32 = 12;
 pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()> {
     let site = options.site.open(context)?;
     if options.catalog.refresh {
-        return catalog_signer::refresh(context, &site, &options.catalog, options.key.as_deref(), options.format);
+        return catalog::refresh(context, &site, &options.catalog, options.key.as_deref(), options.format);
     }
     let signed = options
         .archives
@@ -86,7 +94,8 @@ pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()
         .map(|archive| signed(context, &options, archive));
     let signed = signed.collect::<Result<Vec<_>>>()?;
     let signer = catalog_signer(context, &options, &signed)?;
-    if !options.catalog.no_catalog {
+    // A catalog must not go on listing what --keep takes away.
+    if !options.catalog.no_catalog || options.keep.is_some() {
         check_catalogs(context, &site, &options.archives, signer.as_ref())?;
     }
     let mut all = Vec::new();
@@ -104,6 +113,11 @@ pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()
     let images: Vec<(Name, Labels)> = all
         .iter()
         .map(|(published, ..)| (published.name.clone(), published.labels.clone()))
+        .collect();
+    let unfinished: Vec<Name> = all
+        .iter()
+        .filter(|(published, ..)| published.is_unfinished)
+        .map(|(published, ..)| published.name.clone())
         .collect();
     let catalogs = match &signer {
         Some(signer) => context
@@ -129,13 +143,13 @@ pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()
                 "packs": delta.as_ref().map(|delta| delta.packs),
                 "newPackBytes": delta.as_ref().map(|delta| delta.new_bytes),
                 "patchBytes": delta.as_ref().and_then(|delta| delta.patch_bytes),
-                "catalog": catalog.map(catalog_signer::json),
+                "catalog": catalog.map(catalog::json),
                 "written": written(published, torrent.as_ref(), delta.as_ref(), catalog),
             })),
         }
     }
     for catalog in &catalogs {
-        catalog_signer::tell(context, catalog);
+        catalog::tell(context, catalog);
     }
     if signer.is_none() && !options.catalog.no_catalog && !all.is_empty() {
         context.say(
@@ -143,7 +157,54 @@ pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()
              --catalog-key KEY lists them too",
         );
     }
+    if !options.catalog.no_catalog || options.keep.is_some() {
+        // What somebody else left half taken away.
+        context
+            .block_on(site.finish_removals(&unfinished, signer.as_ref()))?
+            .context("Published, but could not take away what somebody began to take away")?;
+    }
+    if let (Some(keep), None) = (options.keep, &failed) {
+        retain(context, &site, keep, &images, signer.as_ref())
+            .context("Published, but could not take away older versions")?;
+    }
     failed.map_or(Ok(()), Err)
+}
+
+/// Takes away what is older than the newest versions of each name that was published.
+fn retain(
+    context: &Context,
+    site: &Site,
+    keep: NonZeroUsize,
+    images: &[(Name, Labels)],
+    signer: Option<&CatalogOptions>,
+) -> Result<()> {
+    let mut published = Vec::new();
+    for (name, labels) in images {
+        published.extend(context.block_on(site.find(name, labels))??);
+    }
+    let names: BTreeSet<&Name> = images.iter().map(|(name, _)| name).collect();
+    for name in names {
+        let retention = context.block_on(site.retention(name, keep.get(), &published))??;
+        for kept in &retention.kept {
+            context.say(format_args!(
+                "Kept `{name}` with {}: `{}` depends on it",
+                kept.record.labels, kept.dependent
+            ));
+        }
+        if retention.superfluous.is_empty() {
+            continue;
+        }
+        context.block_on(site.unpublish(&retention.superfluous, signer))??;
+        for record in &retention.superfluous {
+            let yanked = record.yanked.as_ref().map(|_| ", which was yanked");
+            context.say(format_args!(
+                "Took away `{name}` with {}{}",
+                record.labels,
+                yanked.unwrap_or_default()
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn publish_one(
@@ -187,8 +248,8 @@ fn catalog_signer(context: &Context, options: &PublishArguments, signed: &[Signe
         return Ok(None);
     }
     if !catalog.catalog_keys.is_empty() {
-        let keys = catalog.catalog_keys.iter().map(|key| find_key(context, Some(key)));
-        return Ok(Some(catalog.options(keys.collect::<Result<_>>()?)));
+        let signers = catalog::signers(context, &catalog.catalog_keys, None)?;
+        return Ok(Some(catalog.options(signers)));
     }
     let mut keys: Vec<dhow_trust::SigningKey> = Vec::new();
     for signed in signed {

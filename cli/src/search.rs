@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use dhow_discovery::{Accepted, CatalogImage};
+use dhow_discovery::{Accepted, CatalogError, CatalogImage, Request};
 use dhow_fetchers::Catalogs;
-use dhow_image::{Name, Reference};
+use dhow_image::{Labels, Name, Reference};
 
 use crate::{
     arguments::Format,
@@ -60,24 +60,8 @@ pub(crate) fn versions(context: &Context, options: VersionsArguments) -> Result<
         bail!("`{}` is no name, and only names have versions", options.reference);
     };
     let accepted = catalog(context, name)?;
-    let wanted = labels
-        .get("version")
-        .filter(|version| !matches!(*version, "" | "latest"));
-    let range = wanted.map(dhow_discovery::VersionRange::parse).transpose()?.flatten();
-    let fits = |image: &&CatalogImage| {
-        let version = image.labels.get("version").unwrap_or_default();
-        let version_fits = match (&range, wanted) {
-            (Some(range), _) => range.contains(version),
-            (None, Some(wanted)) => wanted == version,
-            (None, None) => true,
-        };
-        let others = labels.iter().filter(|label| label.name.as_str() != "version");
-        let labels_fit = others
-            .into_iter()
-            .all(|label| image.labels.get(label.name.as_str()) == Some(label.value.as_str()));
-        version_fits && labels_fit
-    };
-    let images: Vec<_> = accepted.catalog.images_of(name).filter(fits).collect();
+    let request = Request::new(name.clone(), labels.clone()).with_defaults(Labels::default());
+    let images = accepted.catalog.fitting(&request).map_err(CatalogError::from)?;
     show(
         context,
         &accepted,

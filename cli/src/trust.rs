@@ -15,6 +15,7 @@ use url::Url;
 use crate::{
     arguments::Format,
     context::{Context, print},
+    failure::NotFound,
     table::table,
 };
 
@@ -25,6 +26,7 @@ pub(crate) enum TrustCommand {
     List(ListArguments),
     Remove(RemoveArguments),
     Update(UpdateArguments),
+    ForgetCatalog(ForgetCatalogArguments),
     #[command(subcommand)]
     Policy(PolicyCommand),
 }
@@ -104,6 +106,19 @@ pub(crate) struct UpdateArguments {
     dry_run: bool,
 }
 
+/// Forgets which catalog of a prefix was seen last.
+///
+/// For whom a publisher tells that there is no catalog any more, or that it begins anew. Until a new one is seen, nothing
+/// tells an old catalog from the newest, nor that one is kept back: whoever controls the server or the network can then
+/// show an old state of the site for as long as its catalog lasts.
+#[derive(Args)]
+#[command(after_help = "Example:\n  dhow trust forget-catalog --prefix example.com")]
+pub(crate) struct ForgetCatalogArguments {
+    /// The prefix of which the catalog speaks
+    #[arg(long, value_name = "NAME")]
+    prefix: Name,
+}
+
 /// Says what the signatures for a name must add up to, beyond one by a trusted key.
 #[derive(Subcommand)]
 pub(crate) enum PolicyCommand {
@@ -167,6 +182,7 @@ pub(crate) fn trust(context: &Context, command: TrustCommand) -> Result<()> {
         TrustCommand::List(options) => list(context, &options),
         TrustCommand::Remove(options) => remove(context, &options),
         TrustCommand::Update(options) => update(context, &options),
+        TrustCommand::ForgetCatalog(options) => forget_catalog(context, &options.prefix),
         TrustCommand::Policy(PolicyCommand::Set(options)) => set_policy(context, options),
         TrustCommand::Policy(PolicyCommand::Show(options)) => show_policy(context, &options),
         TrustCommand::Policy(PolicyCommand::Remove(options)) => remove_policy(context, &options),
@@ -337,6 +353,17 @@ fn update(context: &Context, options: &UpdateArguments) -> Result<()> {
             _ => {}
         }
     }
+    Ok(())
+}
+
+fn forget_catalog(context: &Context, prefix: &Name) -> Result<()> {
+    if !context.catalog_memory()?.forget(prefix)? {
+        bail!(NotFound(format!("No catalog of `{prefix}` was ever seen")));
+    }
+    context.say(format_args!(
+        "Forgot the catalog of `{prefix}`\nwarning: until a new one is seen, an old catalog of `{prefix}` is believed as long as \
+         it has not expired, and so is that there is none"
+    ));
     Ok(())
 }
 

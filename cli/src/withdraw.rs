@@ -7,10 +7,10 @@ use dhow_image::{Labels, Name, Reference};
 use dhow_site::{CatalogOptions, CatalogWritten, OnOtherSigner, Record, Site};
 
 use crate::{
-    catalog_signer::{self, SiteArguments},
+    catalog,
     context::{Context, print},
     failure::Usage,
-    sign::find_key,
+    site::SiteArguments,
 };
 
 /// Marks published images as not to be used any more, and says why.
@@ -71,7 +71,9 @@ struct SigningArguments {
 
 pub(crate) fn yank(context: &Context, options: YankArguments) -> Result<()> {
     let site = options.site.open(context)?;
-    let records = records(context, &site, &options.references, false)?;
+    let records = records(&options.references, false, |name, labels| {
+        Ok(context.block_on(site.find(name, labels))??)
+    })?;
     let signer = options.signing.signer(context, &site, &records)?;
     let catalogs = context
         .block_on(site.yank(&records, options.reason.as_deref(), signer.as_ref()))?
@@ -90,7 +92,14 @@ pub(crate) fn yank(context: &Context, options: YankArguments) -> Result<()> {
 
 pub(crate) fn unpublish(context: &Context, options: UnpublishArguments) -> Result<()> {
     let site = options.site.open(context)?;
-    let records = records(context, &site, &options.references, options.all)?;
+    let records = records(&options.references, options.all, |name, labels| {
+        // What somebody began to take away and did not is taken away now.
+        let begun = context.block_on(site.removals(name, labels))??;
+        match context.block_on(site.find(name, labels))? {
+            Err(dhow_site::Error::NotPublished { .. }) if !begun.is_empty() => Ok(begun),
+            found => Ok([begun, found?].concat()),
+        }
+    })?;
     let signer = options.signing.signer(context, &site, &records)?;
     let catalogs = context
         .block_on(site.unpublish(&records, signer.as_ref()))?
@@ -105,7 +114,7 @@ fn tell(context: &Context, records: &[Record], catalogs: &[CatalogWritten], done
         print(record.id);
     }
     for catalog in catalogs {
-        catalog_signer::tell(context, catalog);
+        catalog::tell(context, catalog);
     }
 }
 
@@ -119,29 +128,26 @@ impl SigningArguments {
         if !has_catalog {
             return Ok(None);
         }
-        let signers = match self.keys.as_slice() {
-            [] => vec![find_key(context, None)?],
-            keys => {
-                let keys = keys.iter().map(|key| find_key(context, Some(key)));
-                keys.collect::<Result<_>>()?
-            }
-        };
         Ok(Some(CatalogOptions {
-            signers,
+            signers: catalog::signers(context, &self.keys, None)?,
             valid_for: TimeDelta::days(self.catalog_expires.into()),
             on_other_signer: OnOtherSigner::Refuse,
         }))
     }
 }
 
-fn records(context: &Context, site: &Site, references: &[Reference], all: bool) -> Result<Vec<Record>> {
+fn records(
+    references: &[Reference],
+    all: bool,
+    find: impl Fn(&Name, &Labels) -> Result<Vec<Record>>,
+) -> Result<Vec<Record>> {
     let mut records: Vec<Record> = Vec::new();
     for reference in references {
         let (name, labels) = named(reference)?;
         if labels.get("version").is_none() && !all {
             bail!(Usage(format!("`{reference}` names no version")));
         }
-        for record in context.block_on(site.find(name, labels))?? {
+        for record in find(name, labels)? {
             if !records.contains(&record) {
                 records.push(record);
             }

@@ -54,6 +54,22 @@ pub struct Catalog {
     pub images: Vec<CatalogImage>,
 }
 
+/// All that a catalog says but its images, which take long to read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CatalogHead {
+    kind: String,
+    format: u32,
+    /// The catalog speaks of this name and all below it.
+    pub prefix: Name,
+    /// Grows with every issue.
+    pub serial: u64,
+    /// When it was made.
+    pub issued: DateTime<Utc>,
+    /// After this time nobody is to believe it.
+    pub expires: DateTime<Utc>,
+}
+
 /// What a catalog says of one image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,6 +77,7 @@ pub struct CatalogImage {
     /// Its name.
     pub name: Name,
     /// Its labels, of which `version` is one.
+    #[serde(with = "plain_labels")]
     pub labels: Labels,
     /// Its image ID.
     pub id: ImageId,
@@ -111,10 +128,27 @@ impl Catalog {
         }
     }
 
-    /// The JSON that is signed: always the same for the same catalog.
+    /// The JSON that is signed: always the same for the same catalog. Each image is one line.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut json = serde_json::to_vec_pretty(self).expect("a catalog has only text keys");
-        json.push(b'\n');
+        const VALID: &str = "a catalog has only text keys";
+        let head = CatalogHead {
+            kind: self.kind.clone(),
+            format: self.format,
+            prefix: self.prefix.clone(),
+            serial: self.serial,
+            issued: self.issued,
+            expires: self.expires,
+        };
+        let mut json = serde_json::to_vec_pretty(&head).expect(VALID);
+        json.truncate(json.len() - "\n}".len());
+        json.extend_from_slice(b",\n  \"images\": [");
+        for (number, image) in self.images.iter().enumerate() {
+            let before = if number == 0 { "\n    " } else { ",\n    " };
+            json.extend_from_slice(before.as_bytes());
+            serde_json::to_writer(&mut json, image).expect(VALID);
+        }
+        let end = if self.images.is_empty() { "]\n}\n" } else { "\n  ]\n}\n" };
+        json.extend_from_slice(end.as_bytes());
         json
     }
 
@@ -161,8 +195,9 @@ impl Catalog {
         }
     }
 
-    /// The images whose name, labels and version fit a request, yanked ones too, the highest version first.
-    fn fitting(&self, request: &Request) -> Result<Vec<&CatalogImage>, CatalogError> {
+    /// The images whose name, labels and version, or range of versions, fit a request: yanked ones too, and the highest
+    /// version first.
+    pub fn fitting(&self, request: &Request) -> Result<Vec<&CatalogImage>, VersionRangeError> {
         let wanted = request.asked().get("version").filter(|version| !version.is_empty());
         let range = match wanted {
             None | Some("latest") => None,
@@ -193,6 +228,22 @@ fn is_exact(request: &Request) -> Result<bool, VersionRangeError> {
         None | Some("" | "latest") => false,
         Some(version) => VersionRange::parse(version)?.is_none(),
     })
+}
+
+/// Labels as names and values alone, which is all that a catalog has of them: several times faster than what else a
+/// manifest may say beside them.
+mod plain_labels {
+    use dhow_image::{Label, Labels};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(labels: &Labels, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(labels.iter())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Labels, D::Error> {
+        let labels = Vec::<Label>::deserialize(deserializer)?;
+        labels.try_into().map_err(D::Error::custom)
+    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ mod trace;
 
 pub use bucket::{BucketError, BucketSettings, Buckets};
 pub use catalog::{
-    Accepted, Catalog, CatalogError, CatalogImage, CatalogMemory, FileFacts, SignedCatalog, VersionRange,
+    Accepted, Catalog, CatalogError, CatalogHead, CatalogImage, CatalogMemory, FileFacts, SignedCatalog, VersionRange,
     VersionRangeError,
 };
 pub use discover::{

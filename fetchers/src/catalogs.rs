@@ -19,6 +19,7 @@ use url::Url;
 use crate::{
     client::HttpClient,
     error::{Error, shown},
+    gravest::Gravest,
     mirrors::Mirrors,
     origin::Origin,
     pages::Pages,
@@ -51,7 +52,7 @@ impl Catalogs<'_> {
             true => Options::insecure_http(),
             false => Options::https(),
         };
-        let mut failed = None;
+        let mut gravest = Gravest::default();
         for mirror in mirrors.sources(name) {
             let origin = match mirror {
                 Some(base) => Origin::of_url(base),
@@ -62,17 +63,13 @@ impl Catalogs<'_> {
                 Ok(found) => self.of(name, &found.catalogs, &origin).await,
                 Err(error) => Err(error.into()),
             };
-            let error = match found {
+            match found {
                 Ok(Some(accepted)) => return Ok(accepted),
-                Ok(None) => continue,
-                Err(error) => error,
-            };
-            let is_graver = |failed: &Error| error.gravity() > failed.gravity();
-            if failed.as_ref().is_none_or(is_graver) {
-                failed = Some(error);
+                Ok(None) => {}
+                Err(error) => gravest.add(error),
             }
         }
-        Err(failed.expect("somebody was asked, and gave a catalog or an error"))
+        Err(gravest.alone())
     }
 
     /// The catalog that lists a name, by the links on its pages. There is none where there are no links, unless one was
@@ -93,18 +90,14 @@ impl Catalogs<'_> {
                 false => Ok(None),
             };
         };
-        let mut failed = None;
+        let mut gravest = Gravest::default();
         for link in links.iter().filter(|link| link.prefix == *prefix) {
-            let error = match self.at(name, link, origin).await {
+            match self.at(name, link, origin).await {
                 Ok(accepted) => return Ok(Some(accepted)),
-                Err(error) => error,
-            };
-            let is_graver = |failed: &Error| error.gravity() > failed.gravity();
-            if failed.as_ref().is_none_or(is_graver) {
-                failed = Some(error);
+                Err(error) => gravest.add(error),
             }
         }
-        match failed {
+        match gravest.found() {
             // That it is not there any more is no news to believe.
             Some(Error::NotFound { .. }) | None if seen.is_some() => Err(Error::CatalogMissing {
                 prefix: prefix.clone(),

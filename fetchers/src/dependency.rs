@@ -23,15 +23,18 @@ impl Fetcher<'_> {
     }
 
     async fn dependency(&self, image: &ImageManifest, dependency: &Dependency) -> Result<(), Error> {
-        if let Some(id) = &dependency.image_id
-            && self.context.store.contains(id)
-        {
+        let wanted = Request::new(dependency.image_name.clone(), dependency.labels.clone());
+        let is_here = match (self.carried, &dependency.image_id) {
+            (Some(carried), id) => carried.has(&wanted, id.as_ref()),
+            (None, Some(id)) => self.context.store.contains(id),
+            (None, None) => false,
+        };
+        if is_here {
             return Ok(());
         }
         let mut chain = self.chain.clone();
         chain.push((image.name.clone(), image.labels.clone()));
         let reference = reference_to(dependency);
-        let wanted = Request::new(dependency.image_name.clone(), dependency.labels.clone());
         if chain.iter().any(|(name, labels)| wanted.check(name, labels).is_ok()) {
             let names = chain.iter().map(|(name, _)| name.to_string());
             return Err(Error::DependencyCycle {
@@ -54,6 +57,8 @@ impl Fetcher<'_> {
             pull,
             chain,
             listed: None,
+            may_be_expired: false,
+            carried: self.carried,
         };
         let fetched = fetcher.fetch(&reference).await?;
         match &dependency.image_id {

@@ -2,6 +2,7 @@
 
 use std::{io, net::IpAddr, path::PathBuf, time::Duration};
 
+use chrono::{DateTime, Utc};
 use dhow_discovery::{BucketError, CatalogError, Mismatch};
 use dhow_image::{ArchiveError, ConvertError, Name};
 use dhow_store::{StoreError, delta::DeltaError};
@@ -625,8 +626,22 @@ impl Error {
             ErrorKind::Usage => 1,
             ErrorKind::Network => 2,
             ErrorKind::Corrupt => 3,
-            ErrorKind::NotTrusted => 4,
-            ErrorKind::Local => 5,
+            // It can be done without that one, and so must hide none that is worse.
+            ErrorKind::NotTrusted if self.expired_catalog().is_some() => 4,
+            ErrorKind::NotTrusted => 5,
+            ErrorKind::Local => 6,
+        }
+    }
+
+    /// The prefix of the catalog that is all right but for its age, and when it expired, if that is what is wrong.
+    pub(crate) fn expired_catalog(&self) -> Option<(&Name, DateTime<Utc>)> {
+        match self {
+            Self::Catalog { source, .. } => match &**source {
+                CatalogError::Expired { prefix, expired } => Some((prefix, *expired)),
+                _ => None,
+            },
+            Self::Endpoints { source, .. } => source.expired_catalog(),
+            _ => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod ahead;
 mod archive;
 mod bucket;
+mod carried;
 mod catalog;
 mod delta;
 mod endpoints;
@@ -26,15 +27,17 @@ use tokio::{
 };
 use url::Url;
 
-pub(crate) use self::catalog::Listed;
+pub use self::carried::{CarriedArchive, fetch_archives};
 pub use self::delta::DeltaUse;
-use self::{ahead::Claim, archive::Wanted, endpoints::Gravest, got::Got};
+use self::{ahead::Claim, archive::Wanted, got::Got};
+pub(crate) use self::{carried::Carried, catalog::Listed};
 use crate::{
     bittorrent::Swarms,
     client::HttpClient,
     containers::Layers,
     download::DownloadOptions,
     error::{Error, shown},
+    gravest::Gravest,
     insecure::Insecure,
     mirrors::Mirrors,
     origin::Origin,
@@ -104,6 +107,8 @@ pub async fn fetch(reference: &Reference, context: &FetchContext) -> Result<Fetc
         pull: context.pull,
         chain: Vec::new(),
         listed: None,
+        may_be_expired: false,
+        carried: None,
     };
     // What cannot be tidied up is in nobody's way.
     let (downloads, store) = (fetcher.downloads(), context.store.clone());
@@ -125,6 +130,10 @@ pub(crate) struct Fetcher<'a> {
     pub(crate) chain: Vec<(Name, Labels)>,
     /// What a catalog says that the image must be.
     pub(crate) listed: Option<Listed>,
+    /// Whether it is done without a catalog where that has expired.
+    pub(crate) may_be_expired: bool,
+    /// Where archives go, if not into the store.
+    pub(crate) carried: Option<&'a Carried>,
 }
 
 impl Fetcher<'_> {
@@ -168,10 +177,38 @@ impl Fetcher<'_> {
                 Held::Unverified | Held::No => {}
             }
         }
+        let error = match self.sources(&request, reference).await {
+            Ok(fetched) => return Ok(fetched),
+            Err(error) => error,
+        };
+        // Only when nobody has a better one.
+        match error.expired_catalog() {
+            Some((prefix, expired)) if self.may_do_without(&request)? => {
+                self.context.progress.note(&Note::CatalogExpired {
+                    name: request.name(),
+                    prefix,
+                    expired,
+                });
+                let fetcher = Fetcher {
+                    context: self.context,
+                    pull: self.pull,
+                    chain: self.chain.clone(),
+                    listed: None,
+                    may_be_expired: true,
+                    carried: self.carried,
+                };
+                fetcher.sources(&request, reference).await
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Asks the mirrors of a name, and the name itself, until one gives the image.
+    async fn sources(&self, request: &Request, reference: &Reference) -> Result<Fetched, Error> {
         let sources = self.context.mirrors.sources(request.name());
         let mut gravest = Gravest::default();
         for source in &sources {
-            let error = match self.source(*source, &request, reference).await {
+            let error = match self.source(*source, request, reference).await {
                 Ok(fetched) => return Ok(fetched),
                 Err(error) => error,
             };
@@ -211,6 +248,8 @@ impl Fetcher<'_> {
             pull: self.pull,
             chain: self.chain.clone(),
             listed: Some(listed),
+            may_be_expired: false,
+            carried: self.carried,
         };
         let endpoints = discovery.endpoints_for(&exact);
         fetcher.endpoints(&endpoints, &origin, &exact, reference).await

@@ -214,6 +214,11 @@ impl Fetchling {
 }
 
 impl Believed {
+    /// Where the archive was.
+    pub(crate) fn place(&self) -> &str {
+        &self.fetchling.place
+    }
+
     /// Takes the image into the store.
     pub(crate) fn store(self, store: &Arc<Store>, progress: &dyn Progress) -> Result<(ImageId, Provenance), Error> {
         let Self {

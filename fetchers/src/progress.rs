@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use dhow_image::Name;
 
 use crate::error::Error;
@@ -81,6 +82,15 @@ pub enum Note<'a> {
         version: &'a str,
         /// Why.
         reason: &'a str,
+    },
+    /// The publisher's catalog has expired, and what is asked for is fetched without.
+    CatalogExpired {
+        /// The image's name.
+        name: &'a Name,
+        /// Whose catalog it is.
+        prefix: &'a Name,
+        /// When it expired.
+        expired: DateTime<Utc>,
     },
     /// One of several places did not give what was asked for. If there is another, it is tried.
     Failed {
@@ -193,6 +203,14 @@ impl fmt::Display for Note<'_> {
                     f,
                     "`{name}` {version} was withdrawn by its publisher: {}",
                     reason.escape_debug()
+                );
+            }
+            Self::CatalogExpired { name, prefix, expired } => {
+                return write!(
+                    f,
+                    "the catalog of `{prefix}` expired on {}, so `{name}` is fetched as its pages have it: nobody vouches \
+                     that it is the newest, or was not withdrawn",
+                    expired.format("%Y-%m-%d %H:%M UTC"),
                 );
             }
             Self::Retrying { error, .. }

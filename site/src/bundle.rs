@@ -3,6 +3,7 @@
 //! ```text
 //! BUNDLE                       JSON: the format, facts of the keys, the record of each image, dependencies first
 //! pubkeys.gpg                  the certificates of the signers, armored
+//! <prefix>/CATALOG             each signed catalog that lists one of the images, as its publisher signed it
 //! ACI/<name>/<stem>.aci.asc    for each image, in the order of the records: its signature,
 //! ACI/<name>/<stem>.aci        and its archive
 //! ```
@@ -16,19 +17,23 @@ mod export;
 mod header;
 mod unpack;
 
+use dhow_image::Name;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-pub use self::unpack::{Unpacked, UnpackedImage, unpack_bundle};
+pub use self::unpack::{Unpacked, UnpackedCatalog, UnpackedImage, unpack_bundle};
 use crate::{BaseUrl, FileFacts, Layout, Record};
 
 const FORMAT: &str = "dhow-bundle-1";
 const INDEX: &str = "BUNDLE";
 const KEYS: &str = "pubkeys.gpg";
+const CATALOG: &str = "CATALOG";
 const BLOCK: usize = 512;
 /// What is held in memory: the index, the keys.
 const MAX_SMALL: u64 = 16 << 20;
+/// No catalog is larger, in bytes.
+const MAX_CATALOG: u64 = dhow_discovery::SignedCatalog::MAX_SIZE as u64;
 /// No honest signature is larger, in bytes.
 const MAX_SIGNATURE: u64 = 1 << 20;
 
@@ -38,7 +43,17 @@ const MAX_SIGNATURE: u64 = 1 << 20;
 struct Index {
     format: String,
     keys: FileFacts,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    catalogs: Vec<BundledCatalog>,
     images: Vec<Record>,
+}
+
+/// A catalog in a bundle.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BundledCatalog {
+    prefix: Name,
+    file: FileFacts,
 }
 
 impl Index {
@@ -59,6 +74,11 @@ fn layout() -> Layout {
 fn paths(record: &Record) -> [Path; 2] {
     let paths = layout().archive(record);
     [paths.signature, paths.archive]
+}
+
+/// The path of a prefix's catalog, as it is in a bundle: that of a host's in any site.
+fn catalog_path(prefix: &Name) -> String {
+    format!("{prefix}/{CATALOG}")
 }
 
 /// The zeros after a content of this size.

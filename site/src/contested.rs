@@ -4,13 +4,12 @@
 //! (`If-Match`, `If-None-Match`). Some servers pass over these headers without a word, and others look first and write
 //! then: so whoever has written into a bucket must read again afterwards.
 
-use std::fs::File;
+use std::{fs::File, io};
 
 use bytes::Bytes;
-use futures::TryStreamExt;
 use object_store::{Error as StoreError, GetOptions, PutMode, UpdateVersion, path::Path};
 
-use crate::{Error, Files, files::is_absence};
+use crate::{Error, Files};
 
 /// What keeps others from changing a file between our reading and our writing.
 #[derive(Debug)]
@@ -31,6 +30,15 @@ impl Files {
     /// Keeps others from changing a file, as far as the store can. In a directory it waits for them, and locks the file
     /// `lock`.
     pub(crate) async fn exclude_others(&self, lock: &Path) -> Result<Exclusion, Error> {
+        self.lock(lock, File::lock).await
+    }
+
+    /// Keeps away those who would exclude others, and nobody else.
+    pub(crate) async fn share(&self, lock: &Path) -> Result<Exclusion, Error> {
+        self.lock(lock, File::lock_shared).await
+    }
+
+    async fn lock(&self, lock: &Path, how: fn(&File) -> io::Result<()>) -> Result<Exclusion, Error> {
         let Some(directory) = self.directory() else {
             return Ok(Exclusion::Conditions);
         };
@@ -40,8 +48,8 @@ impl Files {
             move || {
                 std::fs::create_dir_all(file.parent().unwrap_or(&file))?;
                 let opened = File::create(&file)?;
-                opened.lock()?;
-                std::io::Result::Ok(opened)
+                how(&opened)?;
+                io::Result::Ok(opened)
             }
         });
         match locked.await.expect("locking a file does not panic") {
@@ -69,7 +77,7 @@ impl Files {
     pub(crate) async fn replace(
         &self,
         path: &Path,
-        content: Vec<u8>,
+        content: Bytes,
         was: Option<Versioned>,
         exclusion: &Exclusion,
     ) -> Result<bool, Error> {
@@ -78,7 +86,6 @@ impl Files {
             (Exclusion::Conditions, Some(was)) => PutMode::Update(was.version),
             (Exclusion::Conditions, None) => PutMode::Create,
         };
-        let content = Bytes::from(content);
         let put = match self.put(path, content.clone(), mode).await {
             Err(StoreError::NotImplemented { .. } | StoreError::NotSupported { .. }) => {
                 self.put(path, content, PutMode::Overwrite).await
@@ -89,20 +96,6 @@ impl Files {
             Ok(()) => Ok(true),
             Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => Ok(false),
             Err(source) => Err(self.failed("write", path, source)),
-        }
-    }
-
-    /// Every file in a folder and in those below it.
-    pub(crate) async fn list_below(&self, folder: &Path) -> Result<Vec<Path>, Error> {
-        let listed: Result<Vec<_>, _> = self
-            .object_store()
-            .list(Some(folder))
-            .map_ok(|object| object.location)
-            .try_collect()
-            .await;
-        match listed {
-            Err(source) if is_absence(&source) => Ok(Vec::new()),
-            listed => listed.map_err(|source| self.failed("list", folder, source)),
         }
     }
 }

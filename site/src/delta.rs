@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
 };
 
+use dhow_discovery::FileFacts;
 use dhow_image::Limits;
 use dhow_store::{
     delta::{DeltaHead, DeltaPack, PackOptions, PackedImage, pack_image},
@@ -20,7 +21,8 @@ use sha2::{Digest, Sha256, Sha512};
 use tokio::runtime::Handle;
 
 use crate::{
-    Error, FileFacts, Published, Record, Site, SitePacks, candidate::Digesting, keys, latest, layout::ArchivePaths,
+    Error, Published, Record, Site, SitePacks, candidate::Digesting, contested::Exclusion, keys, latest,
+    layout::ArchivePaths,
 };
 
 /// An image's contents are looked for in so many packs of other versions. What is in older ones is written again, so
@@ -88,6 +90,8 @@ impl Site {
                 written: Vec::new(),
             });
         }
+        // Nobody takes away meanwhile what the recipe is going to name.
+        let in_use = self.files.share(&self.layout.packs_lock()).await?;
         let known = self.known_packs(&versions).await?;
         let (packed, facts, sha512) = self.pack(archive, &known, options).await?;
         if facts != record.archive || packed.id != record.id {
@@ -139,11 +143,17 @@ impl Site {
                 written.push(path.to_string());
             }
         }
+        if matches!(in_use, Exclusion::Conditions)
+            && self.packs_there(head.packs.clone()).await?.len() < head.packs.len()
+        {
+            self.remove_recipe(&paths).await?;
+            return Err(Error::PacksRemoved { name: record.name });
+        }
+        drop(in_use);
         if self.files.write(&paths.record, record.to_json()).await? {
             written.push(paths.record.to_string());
         }
-        self.write_latest(&record, &paths, &mut written).await?;
-        self.write_pages(&record.name, &mut written).await?;
+        self.settle(&record, &mut written).await?;
         Ok(PublishedDelta {
             url,
             new_bytes: packed.statistics.stored,

@@ -214,6 +214,9 @@ pub enum Error {
         #[source]
         source: Box<CatalogError>,
     },
+    /// A catalog that is carried from another site cannot be read.
+    #[error("the catalog that was to be carried cannot be read")]
+    CarriedCatalog(#[source] Box<CatalogError>),
     /// A catalog could not be signed.
     #[error("could not sign the catalog of `{prefix}`")]
     SignCatalog {
@@ -292,6 +295,14 @@ pub enum Error {
         #[source]
         source: Box<dhow_trust::Error>,
     },
+    /// Packs that a new recipe was to name are not there any more.
+    #[error(
+        "somebody took away packs of `{name}` while its recipe was being published: publish again, and it gets new ones"
+    )]
+    PacksRemoved {
+        /// The image's name.
+        name: Name,
+    },
     /// A name has more parts than a recipe can lead past.
     #[error("`{name}` has too many parts for a recipe")]
     TooDeep {
@@ -315,6 +326,17 @@ pub enum Error {
         location: String,
         /// The file.
         path: String,
+    },
+    /// A catalog of the site cannot be read.
+    #[error("`{path}` of the site `{location}` is damaged, and cannot be part of a bundle")]
+    DamagedBundledCatalog {
+        /// The directory or URL of the site.
+        location: String,
+        /// The catalog.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<CatalogError>,
     },
     /// A path does not fit into a bundle.
     #[error("`{path}` is too long for a bundle")]

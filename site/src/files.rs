@@ -9,17 +9,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use dhow_discovery::{BucketSettings, Buckets, Scheme};
-use futures::StreamExt;
+use dhow_discovery::{BucketSettings, Buckets, FileFacts, Scheme};
+use futures::{StreamExt, TryStreamExt};
 use object_store::{
-    Attribute, Attributes, Error as StoreError, GetOptions, GetResult, ListResult, ObjectStore, ObjectStoreExt,
-    PutMode, PutMultipartOptions, PutOptions, PutPayload, WriteMultipart, local::LocalFileSystem, path::Path,
+    Attribute, Attributes, Error as StoreError, GetOptions, GetResult, ListResult, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, WriteMultipart, local::LocalFileSystem,
+    path::Path,
 };
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use url::Url;
 
-use crate::{Error, FileFacts};
+use crate::Error;
 
 /// What is uploaded at once: S3 wants at least 5 MiB a part, and allows 10,000 parts.
 pub(crate) const PART: usize = 8 << 20;
@@ -172,6 +173,14 @@ impl Files {
                 extensions: Default::default(),
             }),
             other => other.map_err(|source| self.failed("list", folder, source)),
+        }
+    }
+
+    /// Every file in a folder and in those below it.
+    pub(crate) async fn list_below(&self, folder: &Path) -> Result<Vec<ObjectMeta>, Error> {
+        match self.store.list(Some(folder)).try_collect().await {
+            Err(source) if is_absence(&source) => Ok(Vec::new()),
+            listed => listed.map_err(|source| self.failed("list", folder, source)),
         }
     }
 

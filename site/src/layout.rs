@@ -18,6 +18,8 @@
 //! ACI/<name>/<stem>.aci.recipe[.asc]  the recipe by which it is fetched by difference, and its signature
 //! ACI/<name>/<stem>.aci.patch         what makes the image of the version before, which the recipe names
 //! PACKS/ab/cdef….pack                 what recipes are made of
+//! ACI/<name>/<stem>.aci.removed       where the archive is being taken away: what its record said
+//! ACI/<name>/RECORDS                  the records of a name that has many, in one file
 //! ACI/<name>/latest[-OS[-ARCH]].aci…  copies of the files of the highest version, for references without a version
 //! .nojekyll                           keeps GitHub Pages from hiding `~bob` and `_x`
 //! ```
@@ -38,7 +40,8 @@
 //!
 //! **Order of writing**: keys; empty pages where there were none; archive, signature, record; the same for `latest`;
 //! pages, deepest first; the catalog, once for all images that are published together. What is withdrawn goes in the
-//! other direction: its record first, its files last. Each file is put whole (a rename in a directory), so that a reader never sees a part of one,
+//! other direction: its record first, its files last, and it leaves a note of that until it is done (see the module
+//! `removal`). Each file is put whole (a rename in a directory), so that a reader never sees a part of one,
 //! nor a page that names a file which is not there. An archive is never changed, unless one asks to replace it; while
 //! it or a `latest` is replaced, a client may see the new archive with the old signature for a moment, which it
 //! refuses, and tries again.
@@ -63,6 +66,10 @@ const KEYS: &str = "pubkeys.gpg";
 const NO_JEKYLL: &str = ".nojekyll";
 /// Names have no upper-case letters, so it is in no page's way.
 const CATALOG: &str = "CATALOG";
+/// What the file is called, after the archive's name, that tells of an archive that is being taken away.
+const REMOVAL: &str = ".removed";
+const INDEX: &str = "RECORDS";
+const PACKS_LOCK: &str = "PACKS.lock";
 /// What stands in place of a version in the copies of the highest.
 pub(crate) const LATEST: &str = "latest";
 
@@ -82,6 +89,7 @@ pub(crate) struct ArchivePaths {
     pub(crate) recipe_signature: Path,
     pub(crate) patch: Path,
     pub(crate) record: Path,
+    pub(crate) removal: Path,
 }
 
 impl Layout {
@@ -132,6 +140,11 @@ impl Layout {
     /// The page that lists every name.
     pub fn names_page(&self) -> Path {
         path(&format!("{ARCHIVES}/{PAGE}"))
+    }
+
+    /// What whoever changes it in a directory locks meanwhile.
+    pub(crate) fn names_lock(&self) -> Path {
+        path(&format!("{ARCHIVES}/{PAGE}.lock"))
     }
 
     /// The link to it from another page.
@@ -193,6 +206,16 @@ impl Layout {
         path(&format!("{ARCHIVES}/{name}"))
     }
 
+    /// The records of a name in one file.
+    pub(crate) fn index(&self, name: &Name) -> Path {
+        path(&format!("{ARCHIVES}/{name}/{INDEX}"))
+    }
+
+    /// What whoever takes packs away from a directory locks, and whoever counts on them.
+    pub(crate) fn packs_lock(&self) -> Path {
+        path(PACKS_LOCK)
+    }
+
     /// The folder that has a folder for each host.
     pub(crate) fn hosts(&self) -> Path {
         path(ARCHIVES)
@@ -232,6 +255,7 @@ impl Layout {
             recipe_signature: path(&format!("{archive}.recipe.asc")),
             patch: path(&format!("{archive}.patch")),
             record: path(&format!("{archive}.json")),
+            removal: path(&format!("{archive}{REMOVAL}")),
             archive: path(&archive),
         }
     }
@@ -240,6 +264,16 @@ impl Layout {
     pub(crate) fn is_version_record(file: &Path) -> bool {
         let stem = file.filename().and_then(|file| file.strip_suffix(".aci.json"));
         stem.is_some_and(|stem| !is_latest(stem))
+    }
+
+    /// Whether a file tells of an archive that is being taken away.
+    pub(crate) fn is_removal(file: &Path) -> bool {
+        file.filename().is_some_and(|file| file.ends_with(".aci.removed"))
+    }
+
+    /// Whether a file is a recipe, of a version or of a `latest` copy.
+    pub(crate) fn is_recipe(file: &Path) -> bool {
+        file.filename().is_some_and(|file| file.ends_with(".aci.recipe"))
     }
 
     /// The templates by which discovery finds images with these labels beside the version

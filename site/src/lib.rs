@@ -3,7 +3,8 @@
 //! [`Site::publish`] writes an archive, its signature, its publisher's keys and the pages by which it is discovered
 //! into a directory or any other `object_store`. What it writes needs nothing of the server but to serve files, so
 //! that nginx, GitHub Pages or a bucket can host it as it is. [`Site::list`] then puts what was published into the
-//! site's signed catalog; [`Site::yank`] and [`Site::unpublish`] withdraw it. [`Files`] is the reading side, which a mirror serves.
+//! site's signed catalog; [`Site::yank`] and [`Site::unpublish`] withdraw it, and
+//! [`Site::retention`] says which versions are too many. [`Files`] is the reading side, which a mirror serves.
 //!
 //! ```text
 //!   Publication ──check──► pubkeys.gpg ──► archive, signature, Record ──► latest copies ──► pages ──► CATALOG
@@ -16,12 +17,14 @@
 
 mod base_url;
 mod bundle;
+mod cache;
 mod candidate;
 mod catalog;
 mod contested;
 mod delta;
 mod error;
 mod files;
+mod folder;
 mod keys;
 mod latest;
 mod layout;
@@ -31,20 +34,25 @@ mod packs;
 mod page;
 mod publish;
 mod record;
+mod removal;
+mod retention;
+mod settle;
 mod site;
 mod torrent;
 mod withdraw;
 
 pub use base_url::BaseUrl;
-pub use bundle::{Unpacked, UnpackedImage, unpack_bundle};
+pub use bundle::{Unpacked, UnpackedCatalog, UnpackedImage, unpack_bundle};
 pub use catalog::{CatalogOptions, CatalogWritten, Listed, OnOtherSigner};
 pub use delta::{DeltaOptions, PublishedDelta};
+pub use dhow_discovery::FileFacts;
 pub use error::Error;
 pub use files::{Files, content_type};
 pub use layout::Layout;
 pub use metainfo::{Metainfo, TorrentOptions};
 pub use packs::SitePacks;
 pub use publish::{OnConflict, Publication, Published};
-pub use record::{FileFacts, Record, TorrentFacts};
+pub use record::{Record, TorrentFacts};
+pub use retention::{Kept, Retention};
 pub use site::Site;
 pub use torrent::PublishedTorrent;

@@ -5,7 +5,7 @@ use std::path::Path as FilePath;
 use dhow_image::{ImageId, Labels, Limits, Name};
 use dhow_trust::Certificate;
 
-use crate::{Error, Record, Site, candidate::Candidate, keys, latest, layout::ArchivePaths};
+use crate::{Error, Record, Site, candidate::Candidate, keys, layout::ArchivePaths};
 
 /// What is to be published.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub struct Published {
     pub is_latest: bool,
     /// Whether the name is discovered at this site. If not, only clients that use the site as a mirror find it.
     pub is_own: bool,
+    /// Whether somebody began to take images of this name away and came to no end: [`Site::finish_removals`] does.
+    pub is_unfinished: bool,
     /// The files that were written, in their order; none if all were there.
     pub written: Vec<String>,
 }
@@ -69,8 +71,7 @@ impl Site {
         self.write_ground(&name, publication.certificates, &mut written).await?;
         self.write_archive(&candidate, there.as_ref(), &paths, &mut written)
             .await?;
-        let is_latest = self.write_latest(&candidate.record, &paths, &mut written).await?;
-        self.write_pages(&name, &mut written).await?;
+        let settled = self.settle(&candidate.record, &mut written).await?;
 
         let record = candidate.record;
         Ok(Published {
@@ -80,7 +81,8 @@ impl Site {
             name,
             labels: record.labels,
             id: record.id,
-            is_latest,
+            is_latest: settled.is_latest,
+            is_unfinished: settled.is_unfinished,
             written,
         })
     }
@@ -180,21 +182,6 @@ impl Site {
         Ok(())
     }
 
-    pub(crate) async fn write_pages(&self, name: &Name, written: &mut Vec<String>) -> Result<(), Error> {
-        for page in self.layout.pages_of(name) {
-            if self.write_page(&page).await? {
-                written.push(self.layout.page(&page).to_string());
-            }
-        }
-        if !self.layout.is_own(name) && self.write_first_page().await? {
-            written.push(self.layout.first_page().to_string());
-        }
-        if self.write_names_page(name).await? {
-            written.push(self.layout.names_page().to_string());
-        }
-        Ok(())
-    }
-
     async fn write_archive(
         &self,
         candidate: &Candidate,
@@ -227,47 +214,5 @@ impl Site {
             written.push(paths.record.to_string());
         }
         Ok(())
-    }
-
-    /// Makes the `latest` of this image's platform a copy of the highest version. Whether that is this image. Where no
-    /// version is left there is no `latest` either.
-    pub(crate) async fn write_latest(
-        &self,
-        record: &Record,
-        paths: &ArchivePaths,
-        written: &mut Vec<String>,
-    ) -> Result<bool, Error> {
-        let versions = self.versions(&record.name).await?;
-        let of_platform = versions
-            .iter()
-            .filter(|version| version.platform() == record.platform());
-        let to = self.layout.latest(record);
-        let Some(highest) = latest::highest(of_platform) else {
-            self.remove_archive(&to).await?;
-            return Ok(false);
-        };
-        let is_this = highest.is_same_version(record);
-        let from = if is_this {
-            paths.clone()
-        } else {
-            self.layout.archive(highest)
-        };
-
-        let there = self.read_record(&to.record).await?;
-        let is_there = |same: fn(&Record, &Record) -> bool| there.as_ref().is_some_and(|there| same(there, highest));
-        if !is_there(|there, highest| there.archive == highest.archive) {
-            self.files.copy(&from.archive, &to.archive).await?;
-            written.push(to.archive.to_string());
-        }
-        if !is_there(|there, highest| there.signature == highest.signature) {
-            self.files.copy(&from.signature, &to.signature).await?;
-            written.push(to.signature.to_string());
-        }
-        self.copy_torrent(there.as_ref(), highest, &from, &to, written).await?;
-        self.copy_recipe(there.as_ref(), highest, &from, &to, written).await?;
-        if self.files.write(&to.record, highest.to_json()).await? {
-            written.push(to.record.to_string());
-        }
-        Ok(is_this)
     }
 }

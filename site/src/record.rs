@@ -1,6 +1,7 @@
 //! [`Record`]: what a site says of one archive.
 
 use chrono::{DateTime, Utc};
+use dhow_discovery::FileFacts;
 use dhow_image::{Annotation, ImageId, ImageManifest, Labels, Name};
 use dhow_trust::{Fingerprint, Verification};
 use serde::{Deserialize, Serialize};
@@ -41,15 +42,6 @@ pub struct Record {
     /// What the manifest says for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub annotations: Vec<Annotation>,
-}
-
-/// How to tell that a file is the same without reading it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileFacts {
-    /// How many bytes it has.
-    pub size: u64,
-    /// Its SHA-256, in hex digits.
-    pub sha256: String,
 }
 
 /// The torrent of an archive.

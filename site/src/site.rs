@@ -3,19 +3,21 @@
 use std::{path::Path as FilePath, sync::Arc};
 
 use dhow_image::Name;
-use futures::{StreamExt, TryStreamExt};
-use object_store::{ObjectStore, path::Path};
+use object_store::ObjectStore;
 
-use crate::{BaseUrl, Error, Files, Layout, Record, page::Page};
-
-/// How many small files are read at once.
-const READS: usize = 16;
+use crate::{
+    BaseUrl, Error, Files, Layout,
+    cache::Cache,
+    folder::{Folder, names_of},
+    page::Page,
+};
 
 /// A site: what is published, and where.
 #[derive(Clone, Debug)]
 pub struct Site {
     pub(crate) files: Files,
     pub(crate) layout: Layout,
+    pub(crate) cache: Cache,
 }
 
 impl Site {
@@ -38,6 +40,7 @@ impl Site {
         Self {
             files,
             layout: Layout::new(base),
+            cache: Cache::default(),
         }
     }
 
@@ -51,27 +54,10 @@ impl Site {
         &self.layout
     }
 
-    /// What is published under exactly this name.
-    pub async fn versions(&self, name: &Name) -> Result<Vec<Record>, Error> {
-        let listing = self.files.list(&self.layout.archives(name)).await?;
-        let files = listing.objects.into_iter().map(|object| object.location);
-        self.read_records(files.collect()).await
-    }
-
     /// Writes the page of `name`, again and again until it tells of all that is there. Whether it was written.
     pub(crate) async fn write_page(&self, name: &Name) -> Result<bool, Error> {
-        let mut page = self.read_page(Some(name)).await?;
-        let mut written = false;
-        loop {
-            written |= self
-                .files
-                .write(&self.layout.page(name), page.to_html(&self.layout))
-                .await?;
-            let seen = std::mem::replace(&mut page, self.read_page(Some(name)).await?);
-            if page == seen {
-                return Ok(written);
-            }
-        }
+        let page = self.read_page(Some(name)).await?;
+        Ok(self.put_page(page).await?.0)
     }
 
     /// Writes a page that tells of nothing yet, if there is none.
@@ -87,80 +73,59 @@ impl Site {
 
     /// Writes the first page of a site whose base URL is no name, or of one with names that are not under it.
     pub(crate) async fn write_first_page(&self) -> Result<bool, Error> {
-        if let Some(base) = self.layout.base().name() {
-            return self.write_page(base).await;
-        }
-        let mut page = self.read_page(None).await?;
+        let page = self.read_page(self.layout.base().name()).await?;
+        Ok(self.put_page(page).await?.0)
+    }
+
+    /// Writes a page as it was just read from the site, and again until nobody has changed meanwhile what it tells of.
+    /// Whether it was written, and what it tells now.
+    pub(crate) async fn put_page(&self, mut page: Page) -> Result<(bool, Page), Error> {
+        let path = match &page.name {
+            Some(name) => self.layout.page(name),
+            None => self.layout.first_page(),
+        };
         let mut written = false;
-        loop {
-            written |= self
-                .files
-                .write(&self.layout.first_page(), page.to_html(&self.layout))
-                .await?;
-            let seen = std::mem::replace(&mut page, self.read_page(None).await?);
+        // Where it says all this already, whoever changes something later writes it.
+        while self.files.write(&path, page.to_html(&self.layout)).await? {
+            written = true;
+            let now = self.read_page(page.name.as_ref()).await?;
+            let seen = std::mem::replace(&mut page, now);
             if page == seen {
-                return Ok(written);
+                break;
             }
         }
+        Ok((written, page))
     }
 
-    async fn read_page(&self, name: Option<&Name>) -> Result<Page, Error> {
-        let mut page = Page {
-            name: name.cloned(),
-            ..Page::default()
-        };
-        if let Some(name) = name {
-            page.has_catalog = self.files.size(&self.layout.catalog(name)).await?.is_some();
-            let listing = self.files.list(&self.layout.archives(name)).await?;
-            page.children = folders(listing.common_prefixes, Some(name));
-            page.records = self
-                .read_records(listing.objects.into_iter().map(|o| o.location).collect())
-                .await?;
+    pub(crate) async fn read_page(&self, name: Option<&Name>) -> Result<Page, Error> {
+        match name {
+            Some(name) => self.page(name, self.folder(name).await?).await,
+            None => Ok(Page {
+                hosts: self.hosts().await?,
+                ..Page::default()
+            }),
         }
-        if name == self.layout.base().name() {
-            let hosts = folders(self.files.list(&self.layout.hosts()).await?.common_prefixes, None);
-            let own_host = self.layout.base().name().map(Name::host);
-            page.hosts = hosts
-                .into_iter()
-                .filter(|host| Some(host.as_str()) != own_host)
-                .collect();
-        }
-        Ok(page)
     }
 
-    pub(crate) async fn read_records(&self, files: Vec<Path>) -> Result<Vec<Record>, Error> {
-        let records = files
-            .into_iter()
-            .filter(Layout::is_version_record)
-            .map(|path| async move { self.read_record(&path).await });
-        futures::stream::iter(records)
-            .buffered(READS)
-            .try_filter_map(|record| async { Ok(record) })
-            .try_collect()
-            .await
+    /// The page of a name whose folder was just read.
+    pub(crate) async fn page(&self, name: &Name, folder: Folder) -> Result<Page, Error> {
+        Ok(Page {
+            has_catalog: self.has_catalog(name).await?,
+            hosts: match self.layout.base().name() == Some(name) {
+                true => self.hosts().await?,
+                false => Vec::new(),
+            },
+            name: Some(name.clone()),
+            records: folder.records,
+            children: folder.children,
+        })
     }
 
-    pub(crate) async fn read_record(&self, path: &Path) -> Result<Option<Record>, Error> {
-        let Some(json) = self.files.read(path).await? else {
-            return Ok(None);
-        };
-        serde_json::from_slice(&json)
-            .map(Some)
-            .map_err(|source| Error::DamagedRecord {
-                location: self.files.location().to_owned(),
-                path: path.to_string(),
-                source,
-            })
+    /// The hosts of names that are not under the base.
+    async fn hosts(&self) -> Result<Vec<Name>, Error> {
+        let mut hosts = names_of(self.files.list(&self.layout.hosts()).await?.common_prefixes, None);
+        let own_host = self.layout.base().name().map(Name::host);
+        hosts.retain(|host| Some(host.as_str()) != own_host);
+        Ok(hosts)
     }
-}
-
-/// The names whose folders these are, sorted. What is no name was not put there by us.
-fn folders(folders: Vec<Path>, parent: Option<&Name>) -> Vec<Name> {
-    let name = |folder: &Path| match (folder.filename()?, parent) {
-        (last, Some(parent)) => Name::new(format!("{parent}/{last}")).ok(),
-        (last, None) => Name::new(last).ok(),
-    };
-    let mut names: Vec<_> = folders.iter().filter_map(name).collect();
-    names.sort();
-    names
 }

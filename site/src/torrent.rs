@@ -2,9 +2,10 @@
 
 use std::path::Path as FilePath;
 
+use dhow_discovery::FileFacts;
 use sha2::{Digest, Sha256};
 
-use crate::{Error, FileFacts, Metainfo, Published, Record, Site, TorrentFacts, TorrentOptions, layout::ArchivePaths};
+use crate::{Error, Metainfo, Published, Record, Site, TorrentFacts, TorrentOptions, layout::ArchivePaths};
 
 /// A torrent that was put beside its archive.
 #[derive(Clone, Debug)]
@@ -57,8 +58,7 @@ impl Site {
         if self.files.write(&paths.record, record.to_json()).await? {
             written.push(paths.record.to_string());
         }
-        self.write_latest(&record, &paths, &mut written).await?;
-        self.write_pages(&record.name, &mut written).await?;
+        self.settle(&record, &mut written).await?;
         Ok(PublishedTorrent {
             url: self.layout.base().join(paths.torrent.as_ref()),
             info_hash,

@@ -2,84 +2,35 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::{
-    fmt, fs,
-    sync::{Arc, LazyLock},
-};
+mod common;
+
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
+use common::{BOB, Builder, CARLY, base, file, labels, name, signed_by};
 use dhow_discovery::{Catalog, SignedCatalog};
-use dhow_image::{BuildOptions, Compression, ImageManifest, Labels, Limits, Name, OwnerMap, build};
-use dhow_site::{BaseUrl, CatalogOptions, CatalogWritten, Error, Listed, OnConflict, OnOtherSigner, Publication, Site};
-use dhow_trust::{KeyOptions, SecretKey, SigningKey, sign};
+use dhow_image::{Labels, Name};
+use dhow_site::{CatalogWritten, Error, Listed, OnOtherSigner, Site};
+use dhow_trust::SigningKey;
 use futures::stream::BoxStream;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult, memory::InMemory, path::Path,
 };
 
-static CARLY: LazyLock<SecretKey> = LazyLock::new(|| key("Carly Container <carly@example.com>"));
-static BOB: LazyLock<SecretKey> = LazyLock::new(|| key("Bob <bob@other.example>"));
-
-fn key(user_id: &str) -> SecretKey {
-    SecretKey::generate(user_id, &KeyOptions::default()).unwrap()
-}
-
-fn name(text: &str) -> Name {
-    Name::new(text).unwrap()
-}
-
-fn labels(list: &[(&str, &str)]) -> Labels {
-    let mut labels = Labels::default();
-    for (label, value) in list {
-        labels.insert(name(label), *value).unwrap();
-    }
-    labels
-}
-
-fn base() -> BaseUrl {
-    BaseUrl::new("https://example.com".parse().unwrap()).unwrap()
-}
+const URL: &str = "https://example.com";
 
 fn site(store: Arc<dyn ObjectStore>) -> Site {
-    Site::open(store, base())
-}
-
-fn signed_by(key: &SecretKey) -> CatalogOptions {
-    CatalogOptions {
-        signers: vec![SigningKey::Secret(key.clone())],
-        valid_for: TimeDelta::days(30),
-        on_other_signer: OnOtherSigner::Refuse,
-    }
+    Site::open(store, base(URL))
 }
 
 /// Publishes a small image of this name and version, and does not list it.
 async fn publish_unlisted(site: &Site, image: &str, version: &str, content: &str) -> (Name, Labels) {
-    let directory = tempfile::tempdir().unwrap();
-    let (rootfs, archive) = (directory.path().join("rootfs"), directory.path().join("image.aci"));
-    fs::create_dir(&rootfs).unwrap();
-    fs::write(rootfs.join("content"), content).unwrap();
-    let mut manifest = ImageManifest::new(name(image));
-    manifest.labels = labels(&[("version", version), ("os", "linux"), ("arch", "amd64")]);
-    let options = BuildOptions {
-        compression: Compression::Gzip,
-        source_date_epoch: Some(0),
-        owners: OwnerMap::all(0, 0),
-        ..BuildOptions::default()
-    };
-    build(&manifest, &rootfs, &options, fs::File::create(&archive).unwrap()).unwrap();
-    let signature = sign(&CARLY, fs::File::open(&archive).unwrap()).unwrap();
-    let certificates = [CARLY.certificate()];
-    let published = site.publish(Publication {
-        archive: &archive,
-        signature: &signature,
-        certificates: &certificates,
-        on_conflict: OnConflict::Refuse,
-        limits: Limits::default(),
-    });
-    published.await.unwrap();
-    (manifest.name, manifest.labels)
+    let reference = format!("{image}:{version},os=linux,arch=amd64");
+    let builder = Builder::new();
+    let image = builder.image(&reference, content);
+    let published = common::publish(site, &image).await.unwrap();
+    (published.name, published.labels)
 }
 
 async fn publish(site: &Site, image: &str, version: &str) -> CatalogWritten {
@@ -87,22 +38,10 @@ async fn publish(site: &Site, image: &str, version: &str) -> CatalogWritten {
     site.list(&[published], &signed_by(&CARLY)).await.unwrap().remove(0)
 }
 
-async fn text(site: &Site, path: &str) -> Option<String> {
-    let file = site
-        .files()
-        .get(&Path::parse(path).unwrap(), GetOptions::default())
-        .await;
-    match file {
-        Ok(file) => Some(String::from_utf8(file.bytes().await.unwrap().to_vec()).unwrap()),
-        Err(Error::NotFound { .. }) => None,
-        Err(error) => panic!("{error}"),
-    }
-}
-
 /// The catalog, if Carly signed it.
 async fn catalog(site: &Site) -> Catalog {
-    let file = text(site, "CATALOG").await.unwrap();
-    let signed = SignedCatalog::read(file.as_bytes()).unwrap();
+    let catalog = file(site, "CATALOG").await.unwrap();
+    let signed = SignedCatalog::read(catalog.as_bytes()).unwrap();
     signed
         .verify_with(&name("example.com"), &[CARLY.certificate()])
         .unwrap()
@@ -118,12 +57,12 @@ async fn versions(site: &Site) -> Vec<String> {
 async fn a_catalog_lists_what_is_published_and_pages_name_it() {
     let directory = tempfile::tempdir().unwrap();
     for site in [
-        Site::open_directory(directory.path(), base()).unwrap(),
+        Site::open_directory(directory.path(), base(URL)).unwrap(),
         site(Arc::new(InMemory::new())),
     ] {
         // What was published before there was a catalog is in it too, and its pages name it then.
         publish_unlisted(&site, "example.com/old", "0.1.0", "x").await;
-        assert!(!text(&site, "old/index.html").await.unwrap().contains("dhow-catalog"));
+        assert!(!file(&site, "old/index.html").await.unwrap().contains("dhow-catalog"));
         let first = publish(&site, "example.com/app", "1.0.0").await;
         assert_eq!((first.images, first.is_new), (2, true));
         assert_eq!(first.url, "https://example.com/CATALOG");
@@ -137,7 +76,7 @@ async fn a_catalog_lists_what_is_published_and_pages_name_it() {
         assert_eq!(versions(&site).await, listed);
         let tag = r#"<meta name="dhow-catalog" content="example.com https://example.com/CATALOG">"#;
         for page in ["index.html", "old/index.html", "app/index.html"] {
-            let page = text(&site, page).await.unwrap();
+            let page = file(&site, page).await.unwrap();
             assert!(page.contains(tag), "{page}");
         }
         // What it says already is not said again, unless one asks.
@@ -191,7 +130,7 @@ async fn what_was_altered_is_not_signed() {
     let store = Arc::new(InMemory::new());
     let site = site(store.clone());
     publish(&site, "example.com/app", "1.0.0").await;
-    let altered = text(&site, "CATALOG").await.unwrap().replace("1.0.0", "6.6.6");
+    let altered = file(&site, "CATALOG").await.unwrap().replace("1.0.0", "6.6.6");
     let (path, options) = (Path::from("CATALOG"), PutOptions::default());
     store.put_opts(&path, altered.into(), options).await.unwrap();
     let published = publish_unlisted(&site, "example.com/app", "1.1.0", "x").await;
@@ -213,16 +152,16 @@ async fn what_was_yanked_is_no_latest_and_stays_for_those_who_name_it() {
     site.yank(&newest, Some("it eats data"), Some(&options)).await.unwrap();
     let yanked = catalog(&site).await;
     assert_eq!(yanked.images[0].yanked.as_deref(), Some("it eats data"));
-    let record = text(&site, &format!("{latest}.json")).await.unwrap();
+    let record = file(&site, &format!("{latest}.json")).await.unwrap();
     assert!(record.contains("1.0.0"), "{record}");
-    let page = text(&site, "app/index.html").await.unwrap();
+    let page = file(&site, "app/index.html").await.unwrap();
     assert!(page.contains("withdrawn: it eats data"), "{page}");
     // A catalog that is made of the records knows of it too, and publishing it again changes nothing.
     publish(&site, "example.com/app", "1.1.0").await;
     site.refresh_catalogs(Listed::Records, &options).await.unwrap();
     assert_eq!(catalog(&site).await.images, yanked.images);
     assert!(
-        text(&site, "ACI/example.com/app/1.1.0-linux-amd64.aci.asc")
+        file(&site, "ACI/example.com/app/1.1.0-linux-amd64.aci.asc")
             .await
             .is_some()
     );
@@ -230,14 +169,14 @@ async fn what_was_yanked_is_no_latest_and_stays_for_those_who_name_it() {
     let newest = site.find(&app, &labels(&[("version", "1.1.0")])).await.unwrap();
     site.yank(&newest, None, Some(&options)).await.unwrap();
     assert_eq!(catalog(&site).await.images[0].yanked, None);
-    assert!(text(&site, &format!("{latest}.json")).await.unwrap().contains("1.1.0"));
+    assert!(file(&site, &format!("{latest}.json")).await.unwrap().contains("1.1.0"));
 }
 
 #[tokio::test]
 async fn what_is_unpublished_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     for site in [
-        Site::open_directory(directory.path(), base()).unwrap(),
+        Site::open_directory(directory.path(), base(URL)).unwrap(),
         site(Arc::new(InMemory::new())),
     ] {
         publish(&site, "example.com/team/app", "1.0.0").await;
@@ -251,9 +190,9 @@ async fn what_is_unpublished_leaves_nothing() {
             ["example.com/other:1.0.0", "example.com/team/app:1.0.0"]
         );
         let latest = "ACI/example.com/team/app/latest-linux-amd64.aci.json";
-        assert!(text(&site, latest).await.unwrap().contains("1.0.0"));
+        assert!(file(&site, latest).await.unwrap().contains("1.0.0"));
         assert!(
-            text(&site, "ACI/example.com/team/app/1.1.0-linux-amd64.aci.asc")
+            file(&site, "ACI/example.com/team/app/1.1.0-linux-amd64.aci.asc")
                 .await
                 .is_none()
         );
@@ -262,9 +201,9 @@ async fn what_is_unpublished_leaves_nothing() {
         site.unpublish(&rest, Some(&options)).await.unwrap();
         assert_eq!(versions(&site).await, ["example.com/other:1.0.0"]);
         for gone in [latest, "team/app/index.html", "team/index.html"] {
-            assert!(text(&site, gone).await.is_none(), "{gone}");
+            assert!(file(&site, gone).await.is_none(), "{gone}");
         }
-        let first = text(&site, "index.html").await.unwrap();
+        let first = file(&site, "index.html").await.unwrap();
         assert!(first.contains("/other/") && !first.contains("/team/"), "{first}");
         let error = site.find(&app, &Labels::default()).await.unwrap_err();
         assert!(matches!(error, Error::NotPublished { .. }), "{error}");
@@ -292,7 +231,7 @@ async fn publish_at_once(grows: bool, open: impl Fn() -> Site + Send + Sync + 's
     let reader = open();
     let mut serial = 0;
     while !publishers.iter().all(tokio::task::JoinHandle::is_finished) {
-        if text(&reader, "CATALOG").await.is_some() {
+        if file(&reader, "CATALOG").await.is_some() {
             let catalog = catalog(&reader).await;
             assert!(catalog.serial >= serial || !grows, "{} after {serial}", catalog.serial);
             serial = catalog.serial;
@@ -317,7 +256,7 @@ async fn publish_at_once(grows: bool, open: impl Fn() -> Site + Send + Sync + 's
 async fn of_those_who_publish_into_a_directory_at_once_none_is_forgotten() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_owned();
-    publish_at_once(true, move || Site::open_directory(&path, base()).unwrap()).await;
+    publish_at_once(true, move || Site::open_directory(&path, base(URL)).unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -380,4 +319,19 @@ impl ObjectStore for Careless {
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
         self.0.copy_opts(from, to, options).await
     }
+}
+
+#[tokio::test]
+async fn a_catalog_of_another_prefix_has_no_place_among_a_sites_own() {
+    let app = Site::open(Arc::new(InMemory::new()), base("https://example.com/app"));
+    publish(&app, "example.com/app", "1.0.0").await;
+    let carried = file(&app, "CATALOG").await.unwrap();
+    let site = site(Arc::new(InMemory::new()));
+    publish(&site, "example.com/other", "1.0.0").await;
+    let before = file(&site, "CATALOG").await.unwrap();
+    assert!(!site.carry_catalog(carried.as_bytes()).await.unwrap());
+    assert_eq!(file(&site, "CATALOG").await.unwrap(), before);
+    // On one of the same prefix it takes the place of none that is as new.
+    assert!(app.carry_catalog(carried.as_bytes()).await.unwrap());
+    assert_eq!(file(&app, "CATALOG").await.unwrap(), carried);
 }

@@ -2,121 +2,26 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod common;
+
 use std::{
     cell::RefCell,
     collections::BTreeSet,
     fs,
     path::{Path as FilePath, PathBuf},
     sync::{
-        Arc, LazyLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use dhow_image::{Annotation, BuildOptions, Compression, ImageManifest, Limits, Name, build};
-use dhow_site::{BaseUrl, Error, Files, OnConflict, Publication, Published, PublishedTorrent, Site, TorrentOptions};
-use dhow_trust::{Certificate, KeyOptions, SecretKey, sign};
+use common::{BOB, Builder, CARLY, Image, base, publish, publish_with, text};
+use dhow_image::{Limits, Name};
+use dhow_site::{Error, Files, OnConflict, Publication, Published, PublishedTorrent, Site, TorrentOptions};
+use dhow_trust::{Certificate, SecretKey, sign};
 use futures::TryStreamExt;
 use html5ever::tokenizer::{BufferQueue, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, local::LocalFileSystem, memory::InMemory, path::Path};
-use tempfile::TempDir;
-
-static CARLY: LazyLock<SecretKey> = LazyLock::new(|| key("Carly Container <carly@example.com>"));
-static BOB: LazyLock<SecretKey> = LazyLock::new(|| key("Bob <bob@other.example>"));
-
-fn key(user_id: &str) -> SecretKey {
-    SecretKey::generate(user_id, &KeyOptions::default()).unwrap()
-}
-
-fn base(url: &str) -> BaseUrl {
-    BaseUrl::new(url.parse().unwrap()).unwrap()
-}
-
-/// Makes archives in a directory of its own.
-struct Builder {
-    directory: TempDir,
-}
-
-/// A signed archive.
-struct Image {
-    archive: PathBuf,
-    signature: Vec<u8>,
-    certificate: Certificate,
-}
-
-impl Builder {
-    fn new() -> Self {
-        Self {
-            directory: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    /// `example.com/app:1.0.0,os=linux,arch=amd64`, with `content` in it.
-    fn image(&self, reference: &str, content: &str) -> Image {
-        self.image_with(reference, content, &[], &CARLY)
-    }
-
-    fn image_with(&self, reference: &str, content: &str, annotations: &[(&str, &str)], key: &SecretKey) -> Image {
-        let mut parts = reference.split(',');
-        let (name, version) = match parts.next().unwrap().split_once(':') {
-            Some((name, version)) => (name, Some(version)),
-            None => (reference, None),
-        };
-        let mut manifest = ImageManifest::new(Name::new(name).unwrap());
-        let labels = version.map(|version| ("version", version)).into_iter();
-        for (label, value) in labels.chain(parts.map(|part| part.split_once('=').unwrap())) {
-            manifest.labels.insert(Name::new(label).unwrap(), value).unwrap();
-        }
-        for (name, value) in annotations {
-            let value = (*value).to_owned();
-            manifest
-                .annotations
-                .push(Annotation::new(Name::new(*name).unwrap(), value));
-        }
-        let directory = tempfile::tempdir_in(&self.directory).unwrap().keep();
-        let (rootfs, archive) = (directory.join("rootfs"), directory.join("image.aci"));
-        fs::create_dir(&rootfs).unwrap();
-        fs::write(rootfs.join("content"), content).unwrap();
-        let options = BuildOptions {
-            compression: Compression::Gzip,
-            source_date_epoch: Some(0),
-            owners: dhow_image::OwnerMap::all(0, 0),
-            ..BuildOptions::default()
-        };
-        build(&manifest, &rootfs, &options, fs::File::create(&archive).unwrap()).unwrap();
-        let signature = sign(key, fs::File::open(&archive).unwrap()).unwrap();
-        Image {
-            archive,
-            signature,
-            certificate: key.certificate(),
-        }
-    }
-}
-
-async fn publish(site: &Site, image: &Image) -> Result<Published, Error> {
-    publish_with(site, image, OnConflict::Refuse).await
-}
-
-async fn publish_with(site: &Site, image: &Image, on_conflict: OnConflict) -> Result<Published, Error> {
-    let certificates = std::slice::from_ref(&image.certificate);
-    site.publish(Publication {
-        archive: &image.archive,
-        signature: &image.signature,
-        certificates,
-        on_conflict,
-        limits: Limits::default(),
-    })
-    .await
-}
-
-async fn text(site: &Site, path: &str) -> String {
-    let file = site
-        .files()
-        .get(&Path::parse(path).unwrap(), GetOptions::default())
-        .await
-        .unwrap();
-    String::from_utf8(file.bytes().await.unwrap().to_vec()).unwrap()
-}
 
 /// Runs a test on a directory and on a store that is none.
 async fn on_every_store<F: Future<Output = ()>>(test: impl Fn(Arc<dyn ObjectStore>) -> F) {

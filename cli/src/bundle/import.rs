@@ -1,15 +1,17 @@
 //! `dhow bundle import`.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::BufReader,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
+use chrono::Utc;
 use clap::Args;
+use dhow_discovery::SignedCatalog;
 use dhow_image::Reference;
-use dhow_site::{BaseUrl, OnConflict, Publication, Site, Unpacked, UnpackedImage, unpack_bundle};
+use dhow_site::{BaseUrl, OnConflict, Publication, Site, Unpacked, UnpackedCatalog, UnpackedImage, unpack_bundle};
 use dhow_trust::verify_detached;
 use url::Url;
 
@@ -23,7 +25,8 @@ use crate::{
 /// Verifies the images of a bundle by the keys that you trust, and takes them into the store, or into a site.
 ///
 /// All are verified before the first is taken in: of a bundle that is damaged, or has an image that no trusted key
-/// signed, nothing is kept. The keys in the bundle are not believed; trust the publisher's first.
+/// signed, nothing is kept; nor where a catalog in it is not signed as it must be. The keys in the bundle are not believed;
+/// trust the publisher's first. Into a site the catalog comes along, so that clients tell the newest version by it.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -54,6 +57,9 @@ pub(crate) fn import(context: &Context, options: &ImportArguments) -> Result<()>
     for image in &unpacked.images {
         verify(context, image).with_context(failed)?;
     }
+    for catalog in &unpacked.catalogs {
+        verify_catalog(context, catalog, &unpacked.images).with_context(failed)?;
+    }
     match (&options.site, &options.url) {
         (Some(site), Some(url)) => into_site(context, options, unpacked, site, url).with_context(failed),
         _ => into_store(context, options, unpacked).with_context(failed),
@@ -76,6 +82,30 @@ fn verify(context: &Context, image: &UnpackedImage) -> Result<()> {
         let said = format!("`{}` with {}", record.name, record.labels);
         let found = format!("`{}` with {}", summary.manifest.name, summary.manifest.labels);
         return Err(NotTrusted(format!("what the bundle calls {said} is {found}, {}", summary.id)).into());
+    }
+    Ok(())
+}
+
+/// Whether trusted keys signed the catalog: those for its prefix, or for one of the images that come with it.
+fn verify_catalog(context: &Context, catalog: &UnpackedCatalog, images: &[UnpackedImage]) -> Result<()> {
+    if context.insecure().image {
+        return Ok(());
+    }
+    let UnpackedCatalog { prefix, path } = catalog;
+    let failed = || format!("Could not verify the catalog of `{prefix}`");
+    let keyring = context.keyring()?;
+    let signed = SignedCatalog::read(&fs::read(path)?).with_context(failed)?;
+    let names = images.iter().map(|image| &image.record.name);
+    let names = names.filter(|name| name.is_within(prefix));
+    let verified = names.fold(signed.verify(prefix, &keyring), |verified, name| {
+        verified.or_else(|error| signed.verify_for(prefix, name, &keyring).map_err(|_| error))
+    });
+    let (catalog, _) = verified.with_context(failed)?;
+    if catalog.expires <= Utc::now() {
+        context.say(format_args!(
+            "warning: the catalog of `{prefix}` expired on {}: clients do without it, or refuse",
+            catalog.expires.format("%Y-%m-%d %H:%M UTC")
+        ));
     }
     Ok(())
 }
@@ -112,6 +142,13 @@ fn into_site(context: &Context, options: &ImportArguments, unpacked: Unpacked, s
             Format::Json => print(serde_json::json!({
                 "id": published.id, "name": published.name, "labels": published.labels, "page": published.page_url,
             })),
+        }
+    }
+    for UnpackedCatalog { prefix, path } in &unpacked.catalogs {
+        if !context.block_on(site.carry_catalog(&fs::read(path)?))?? {
+            context.say(format_args!(
+                "The catalog of `{prefix}` has no place on a site at `{url}`: clients find the images by their pages"
+            ));
         }
     }
     Ok(())

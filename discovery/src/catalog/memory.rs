@@ -106,18 +106,25 @@ impl CatalogMemory {
         let signed = SignedCatalog::read(file)?;
         let (catalog, verification) = signed.verify_for(prefix, by, keyring)?;
         let _lock = self.lock()?;
-        let seen = match self.read(&self.catalog_path(prefix))? {
-            Some(seen) if seen == file => Some(self.seen_as(seen, &catalog)?),
-            Some(seen) => self.seen(seen, prefix, by, keyring)?,
-            None => None,
-        };
-        check_times(&catalog, seen.as_ref(), now)?;
-        if let Some(seen) = &seen {
-            check_serial(&catalog, signed.json(), seen)?;
-        }
-        let is_same = seen.is_some_and(|seen| seen.file == file && now - seen.at < SKEW);
-        if !is_same {
-            self.remember(file, prefix, now)?;
+        let seen = self.seen(prefix)?;
+        match check(&catalog, signed.json(), seen.as_ref(), now) {
+            Err(error) if seen.as_ref().is_some_and(|seen| seen.file != file) && is_of_what_was_seen(&error) => {
+                // To read what was seen takes long, and seldom matters.
+                if seen.is_some_and(|seen| seen.binds(prefix, by, keyring)) {
+                    return Err(error);
+                }
+                check(&catalog, signed.json(), None, now)?;
+                self.remember(file, prefix, now)?;
+            }
+            Err(error) => return Err(error),
+            Ok(()) => match seen {
+                Some(seen) if seen.file == file => {
+                    if now - seen.at >= SKEW {
+                        self.remember_time(prefix, now)?;
+                    }
+                }
+                _ => self.remember(file, prefix, now)?,
+            },
         }
         Ok(Accepted { catalog, verification })
     }
@@ -157,6 +164,20 @@ impl CatalogMemory {
         }
     }
 
+    /// The file of the catalog that lists `name` and was believed last, as it travels.
+    pub fn file_for(&self, name: &Name) -> Result<Option<Vec<u8>>, CatalogError> {
+        let Some(prefix) = self.prefix_of(name) else {
+            return Ok(None);
+        };
+        match self.read(&self.catalog_path(&prefix))? {
+            Some(file) => Ok(Some(file)),
+            None => {
+                let own = self.of_name(name);
+                own.read(&own.catalog_path(&prefix))
+            }
+        }
+    }
+
     /// The longest prefix of `name` of which a catalog has ever been believed. Whoever has seen one must not be told
     /// that there is none.
     pub fn prefix_of(&self, name: &Name) -> Option<Name> {
@@ -165,10 +186,22 @@ impl CatalogMemory {
             .find(|prefix| self.catalog_path(prefix).exists() || own.catalog_path(prefix).exists())
     }
 
-    /// Forgets a prefix: whatever catalog comes next is believed if its signatures and times are good. Whether there
-    /// was something to forget.
+    /// Forgets a prefix, also what was believed for the sake of one name: whatever catalog comes next is believed if its
+    /// signatures and times are good. Whether there was something to forget.
     pub fn forget(&self, prefix: &Name) -> Result<bool, CatalogError> {
+        if !self.directory.exists() {
+            return Ok(false);
+        }
         let _lock = self.lock()?;
+        let mut is_forgotten = self.forget_here(prefix)?;
+        for of_name in self.of_names()? {
+            let _lock = of_name.lock()?;
+            is_forgotten |= of_name.forget_here(prefix)?;
+        }
+        Ok(is_forgotten)
+    }
+
+    fn forget_here(&self, prefix: &Name) -> Result<bool, CatalogError> {
         let mut there = false;
         for path in [self.catalog_path(prefix), self.seen_path(prefix)] {
             match fs::remove_file(&path) {
@@ -180,24 +213,30 @@ impl CatalogMemory {
         Ok(there)
     }
 
-    fn seen(&self, file: Vec<u8>, prefix: &Name, by: &Name, keyring: &Keyring) -> Result<Option<Seen>, CatalogError> {
-        let signed = SignedCatalog::read(&file)?;
-        let catalog = match signed.verify_for(prefix, by, keyring) {
-            Ok((catalog, _)) => catalog,
-            Err(CatalogError::Signature { source, .. }) if binds_nobody(&source) => return Ok(None),
-            Err(_) => Catalog::from_json(signed.json())?,
+    /// Everything that is believed for the sake of one name alone.
+    fn of_names(&self) -> Result<Vec<Self>, CatalogError> {
+        let path = self.directory.join("for");
+        let listed = match fs::read_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            listed => listed,
         };
-        self.seen_as(file, &catalog).map(Some)
+        let names = listed.and_then(|entries| entries.map(|entry| Ok(Self::open(entry?.path()))).collect());
+        names.map_err(|source| CatalogError::Memory { path, source })
     }
 
-    fn seen_as(&self, file: Vec<u8>, catalog: &Catalog) -> Result<Seen, CatalogError> {
-        let at = self.read(&self.seen_path(&catalog.prefix))?;
+    fn seen(&self, prefix: &Name) -> Result<Option<Seen>, CatalogError> {
+        let Some(file) = self.read(&self.catalog_path(prefix))? else {
+            return Ok(None);
+        };
+        let signed = SignedCatalog::read(&file)?;
+        let head = signed.danger_read_head()?;
+        let at = self.read(&self.seen_path(prefix))?;
         let at = at.and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok());
-        Ok(Seen {
-            at: at.unwrap_or(catalog.issued),
-            serial: catalog.serial,
+        Ok(Some(Seen {
+            at: at.unwrap_or(head.issued),
+            serial: head.serial,
             file,
-        })
+        }))
     }
 
     /// What is believed for the sake of one name alone.
@@ -206,8 +245,12 @@ impl CatalogMemory {
     }
 
     fn remember(&self, file: &[u8], prefix: &Name, now: DateTime<Utc>) -> Result<(), CatalogError> {
-        self.write(&self.seen_path(prefix), now.to_rfc3339().as_bytes())?;
+        self.remember_time(prefix, now)?;
         self.write(&self.catalog_path(prefix), file)
+    }
+
+    fn remember_time(&self, prefix: &Name, now: DateTime<Utc>) -> Result<(), CatalogError> {
+        self.write(&self.seen_path(prefix), now.to_rfc3339().as_bytes())
     }
 
     fn lock(&self) -> Result<Flock<File>, CatalogError> {
@@ -257,6 +300,22 @@ impl CatalogMemory {
     }
 }
 
+impl Seen {
+    /// Whether its serial still is to be obeyed.
+    fn binds(&self, prefix: &Name, by: &Name, keyring: &Keyring) -> bool {
+        let verified = SignedCatalog::read(&self.file).and_then(|signed| signed.verify_for(prefix, by, keyring));
+        !matches!(verified, Err(CatalogError::Signature { source, .. }) if binds_nobody(&source))
+    }
+}
+
+/// Whether a catalog is refused for the sake of the one that was seen before.
+fn is_of_what_was_seen(error: &CatalogError) -> bool {
+    matches!(
+        error,
+        CatalogError::Rollback { .. } | CatalogError::Forked { .. } | CatalogError::ClockBehind { .. }
+    )
+}
+
 /// Whether a signature that does not verify any more has lost its force, so that what it signed need not be obeyed:
 /// its owner has revoked the key, or the user trusts it no longer. An expired key is no such reason, or whoever shows
 /// old catalogs would only have to wait for it.
@@ -273,16 +332,19 @@ fn is_of_narrower_trust(error: &CatalogError) -> bool {
     matches!(error, CatalogError::Signature { source, .. } if matches!(**source, dhow_trust::Error::NotTrustedForName { .. }))
 }
 
-fn check_times(catalog: &Catalog, seen: Option<&Seen>, now: DateTime<Utc>) -> Result<(), CatalogError> {
+/// That it has expired is told only of one that is all right otherwise: what an old one says is never believed, and what
+/// the newest says is only too old.
+fn check(catalog: &Catalog, json: &[u8], seen: Option<&Seen>, now: DateTime<Utc>) -> Result<(), CatalogError> {
     let prefix = catalog.prefix.clone();
-    if let Some(seen) = seen
-        && now < seen.at - SKEW
-    {
-        return Err(CatalogError::ClockBehind {
-            prefix,
-            now,
-            seen: seen.at,
-        });
+    if let Some(seen) = seen {
+        if now < seen.at - SKEW {
+            return Err(CatalogError::ClockBehind {
+                prefix,
+                now,
+                seen: seen.at,
+            });
+        }
+        check_serial(catalog, json, seen)?;
     }
     if catalog.issued > now + SKEW || catalog.issued >= catalog.expires {
         return Err(CatalogError::FromTheFuture {

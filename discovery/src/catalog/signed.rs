@@ -3,7 +3,7 @@
 use dhow_image::Name;
 use dhow_trust::{Certificate, Keyring, Verification, verify_detached, verify_with_certificates};
 
-use super::{Catalog, CatalogError};
+use super::{Catalog, CatalogError, CatalogHead};
 
 /// The size of the largest catalog that is read, in bytes: some hundred thousand images.
 const MAX_SIZE: usize = 64 << 20;
@@ -64,7 +64,7 @@ impl SignedCatalog {
 
     /// Verifies that the keys which are trusted for `name`, a name under `prefix`, signed it: it can then be believed in
     /// what it says of `name`.
-    pub(super) fn verify_for(
+    pub fn verify_for(
         &self,
         prefix: &Name,
         name: &Name,
@@ -87,6 +87,11 @@ impl SignedCatalog {
     /// What it says to be, whoever signed it. Nothing of it is to be believed.
     pub fn danger_read_unverified(&self) -> Result<Catalog, CatalogError> {
         Catalog::from_json(&self.json)
+    }
+
+    /// The same, without its images. Nothing of it is to be believed.
+    pub fn danger_read_head(&self) -> Result<CatalogHead, CatalogError> {
+        serde_json::from_slice(&self.json).map_err(CatalogError::Malformed)
     }
 
     fn read_verified(

@@ -53,13 +53,16 @@ impl Fetcher<'_> {
             None => downloads.claim(&place, limit, waiting).await?,
         };
         if has_waited
+            && self.carried.is_none()
             && self.pull != PullPolicy::Update
             && let Some(request) = &wanted.request
             && let Held::Usable(id) = self.held(request).await?
         {
             return Ok(Fetched { id, provenance: None });
         }
-        if let Some(fetched) = self.same_as_before(transport, &downloads, &wanted).await? {
+        if self.carried.is_none()
+            && let Some(fetched) = self.same_as_before(transport, &downloads, &wanted).await?
+        {
             return Ok(fetched);
         }
         let mut partial = match claimed {
@@ -69,7 +72,7 @@ impl Fetcher<'_> {
         if let Some(there) = self.in_place(transport) {
             let there = Arc::new(there);
             let result = match finished(self.believe(there.growing(), &place, &wanted).await) {
-                Ok(believed) => self.take_in(&there, believed).await,
+                Ok(believed) => self.take_in(&there, believed, &wanted).await,
                 Err(error) => Err(error),
             };
             // Whoever waits to write to it need not wait longer: it is copied.
@@ -85,7 +88,7 @@ impl Fetcher<'_> {
         let believed = self.download(transport, &mut partial, &wanted, patience).await?;
         let partial = Arc::new(partial);
         let result = match believed {
-            Ok(believed) => self.take_in(&partial, believed).await,
+            Ok(believed) => self.take_in(&partial, believed, &wanted).await,
             Err(error) => Err(error),
         };
         match &result {
@@ -247,9 +250,15 @@ impl Fetcher<'_> {
         })
     }
 
-    /// From an archive that is believed to an image in the store. The file is nobody else's until the end.
-    async fn take_in(&self, partial: &Arc<Partial>, believed: Believed) -> Result<Fetched, Error> {
+    /// From an archive that is believed to an image in the store, or a file that is carried on. The file is nobody else's
+    /// until the end.
+    async fn take_in(&self, partial: &Arc<Partial>, believed: Believed, wanted: &Wanted) -> Result<Fetched, Error> {
         self.dependencies(&believed.manifest).await?;
+        if let Some(carried) = self.carried {
+            let (place, signature) = (believed.place(), wanted.signature.as_deref());
+            let id = carried.keep(partial, place, signature, self.listed.as_ref()).await?;
+            return Ok(Fetched { id, provenance: None });
+        }
         let (store, progress) = (self.context.store.clone(), self.context.progress.clone());
         let archive = partial.clone();
         let store = move || {

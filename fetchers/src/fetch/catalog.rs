@@ -24,7 +24,7 @@ pub(crate) struct Listed {
 
 impl Fetcher<'_> {
     /// What the catalog lists for a request, and the request for exactly that version. `None` where there is no catalog,
-    /// never was one, and none is asked for.
+    /// never was one, and none is asked for; or where it has expired, and that is done without.
     pub(super) async fn listed(
         &self,
         request: &Request,
@@ -43,7 +43,11 @@ impl Fetcher<'_> {
             memory: &memory,
             cache: self.context.cache.as_deref(),
         };
-        let Some(accepted) = catalogs.of(request.name(), &discovery.catalogs, origin).await? else {
+        let accepted = match catalogs.of(request.name(), &discovery.catalogs, origin).await {
+            Err(error) if self.may_be_expired && error.expired_catalog().is_some() => return Ok(None),
+            outcome => outcome?,
+        };
+        let Some(accepted) = accepted else {
             return match range {
                 true => Err(Error::RangeWithoutCatalog {
                     name: request.name().clone(),
@@ -65,6 +69,20 @@ impl Fetcher<'_> {
         }
         let exact = request.of_version(version);
         Ok(Some((exact, Listed { prefix, image })))
+    }
+
+    /// Whether a request can be answered without a catalog, where there should be one and it has expired. A range has no
+    /// meaning without, and the user may have said that there is to be one.
+    pub(super) fn may_do_without(&self, request: &Request) -> Result<bool, Error> {
+        let policy = self
+            .context
+            .keyring
+            .policy_for(request.name())
+            .map_err(|source| Error::NotTrusted {
+                archive: request.name().to_string(),
+                source: Box::new(source),
+            })?;
+        Ok(!range(request)? && !policy.is_some_and(|placed| placed.policy.catalog_required))
     }
 
     /// Images of a name that the last catalog says are not to be used any more, where not exactly one is asked for.

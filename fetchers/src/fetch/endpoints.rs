@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use dhow_discovery::{Endpoint, Request, Scheme};
-use dhow_image::{Name, Reference};
+use dhow_image::Reference;
 
 use super::{Fetched, Fetcher, archive::Wanted, delta::Place};
 use crate::{
     error::{Error, shown},
+    gravest::Gravest,
     origin::Origin,
     progress::Note,
     retry::RetryPolicy,
@@ -127,35 +128,5 @@ impl Fetcher<'_> {
             claim,
         };
         self.archive(&*transport, wanted, patience).await
-    }
-}
-
-/// The gravest of several errors: one that tells of an attack is not hidden by one that tells of a broken cable.
-#[derive(Default)]
-pub(super) struct Gravest(Option<Error>);
-
-impl Gravest {
-    pub(super) fn add(&mut self, error: Error) {
-        if self.0.as_ref().is_none_or(|other| error.gravity() > other.gravity()) {
-            self.0 = Some(error);
-        }
-    }
-
-    /// The error itself, which names its place. There is at least one.
-    pub(super) fn alone(self) -> Error {
-        self.0.expect("each place that gave nothing gave an error")
-    }
-
-    /// What is told when none of so many places gave the image. There is at least one.
-    pub(super) fn of(self, name: &Name, count: usize) -> Error {
-        let gravest = self.alone();
-        match count {
-            1 => gravest,
-            _ => Error::Endpoints {
-                name: name.clone(),
-                count,
-                source: Box::new(gravest),
-            },
-        }
     }
 }

@@ -9,11 +9,12 @@ use dhow_image::{Blob, ImageLocation, ImagePull, Name, Needed, RegistryReference
 use tempfile::TempDir;
 use url::Url;
 
-use super::{Fetched, Fetcher, blocking, endpoints::Gravest, got::Got};
+use super::{Fetched, Fetcher, blocking, got::Got};
 use crate::{
     containers::{Pulled, take_in},
     download::{DownloadOptions, Downloader, Downloads},
     error::{Error, ErrorKind, shown},
+    gravest::Gravest,
     progress::{Note, Phase},
     pull::PullPolicy,
     registry::{BlobCache, BlobTransport, Document, Registry, RegistryLogins},

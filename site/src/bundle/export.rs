@@ -1,6 +1,9 @@
 //! Writing a bundle.
 
-use std::io::{self, Read, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read, Write},
+};
 
 use bytes::Bytes;
 use dhow_image::{Labels, Name};
@@ -10,17 +13,22 @@ use object_store::{Error as StoreError, GetOptions, path::Path};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
-use super::{BLOCK, FORMAT, INDEX, Index, KEYS, header::header, layout, padding, paths};
-use crate::{Error, FileFacts, Files, Layout, Record, Site, keys, latest};
+use super::{
+    BLOCK, BundledCatalog, CATALOG, FORMAT, INDEX, Index, KEYS, catalog_path, header::header, layout, padding, paths,
+};
+use crate::{Error, FileFacts, Files, Layout, Record, Site, catalog, keys, latest};
 
 impl Files {
     /// Writes a bundle of the images with these names and labels, and of all that they depend on. Without a version,
     /// the highest is meant; without a platform, every one. Gives what is in it, dependencies first.
     ///
+    /// The site's catalogs that list one of them come along, and so do those of `catalogs`, which are of elsewhere.
+    ///
     /// The same images make the same bytes.
     pub async fn export_bundle(
         &self,
         wanted: &[(Name, Labels)],
+        catalogs: &[Vec<u8>],
         out: &mut (dyn Write + Send),
     ) -> Result<Vec<Record>, Error> {
         let site = Site::with_files(self.clone(), layout().base().clone());
@@ -31,13 +39,24 @@ impl Files {
             }
         }
         let certificates = site.certificates(&images).await?;
+        let catalogs = site.catalogs_of(&images, catalogs).await?;
         let index = Index {
             format: FORMAT.to_owned(),
             keys: facts(&certificates),
+            catalogs: catalogs
+                .iter()
+                .map(|(prefix, file)| BundledCatalog {
+                    prefix: prefix.clone(),
+                    file: facts(file),
+                })
+                .collect(),
             images,
         };
         write_small(out, INDEX, &index.to_json())?;
         write_small(out, KEYS, &certificates)?;
+        for (prefix, file) in &catalogs {
+            write_small(out, &catalog_path(prefix), file)?;
+        }
         for record in &index.images {
             let [signature, archive] = paths(record);
             self.write_entry(out, &signature, &record.signature).await?;
@@ -111,7 +130,7 @@ impl Site {
         Ok(())
     }
 
-    async fn manifest(&self, record: &Record) -> Result<dhow_image::ImageManifest, Error> {
+    pub(crate) async fn manifest(&self, record: &Record) -> Result<dhow_image::ImageManifest, Error> {
         let path = self.layout.archive(record).archive;
         let file = self.files.get(&path, GetOptions::default()).await?;
         let reader = Streamed {
@@ -125,6 +144,32 @@ impl Site {
             path: path.to_string().into(),
             source,
         })
+    }
+
+    /// The catalogs that list these images: that of the site, those of other hosts, and of some more.
+    async fn catalogs_of(&self, images: &[Record], more: &[Vec<u8>]) -> Result<BTreeMap<Name, Bytes>, Error> {
+        let mut files = vec![Path::from(CATALOG)];
+        files.extend(images.iter().map(|record| self.layout.catalog(&record.name)));
+        files.sort();
+        files.dedup();
+        let mut catalogs = BTreeMap::new();
+        for path in files {
+            let Some(file) = self.files.read(&path).await? else {
+                continue;
+            };
+            let head = catalog::head(&file).map_err(|source| Error::DamagedBundledCatalog {
+                path: path.to_string(),
+                location: self.files.location().to_owned(),
+                source: Box::new(source),
+            })?;
+            catalogs.insert(head.prefix, file);
+        }
+        for file in more {
+            let head = catalog::head(file).map_err(|source| Error::CarriedCatalog(Box::new(source)))?;
+            catalogs.insert(head.prefix, Bytes::copy_from_slice(file));
+        }
+        catalogs.retain(|prefix, _| images.iter().any(|record| record.name.is_within(prefix)));
+        Ok(catalogs)
     }
 
     /// The certificates of those who signed these images, armored.

@@ -6,11 +6,12 @@ use std::{
     path::{Path as FilePath, PathBuf},
 };
 
+use dhow_image::Name;
 use dhow_trust::Certificate;
 use sha2::{Digest, Sha256};
 
 use super::{
-    BLOCK, FORMAT, INDEX, Index, KEYS, MAX_SIGNATURE, MAX_SMALL,
+    BLOCK, FORMAT, INDEX, Index, KEYS, MAX_CATALOG, MAX_SIGNATURE, MAX_SMALL, catalog_path,
     header::{header, size},
     padding, paths,
 };
@@ -21,8 +22,19 @@ use crate::{Error, FileFacts, Record};
 pub struct Unpacked {
     /// The certificates that came along: nobody is to be believed because of them.
     pub certificates: Vec<Certificate>,
+    /// The catalogs that came along.
+    pub catalogs: Vec<UnpackedCatalog>,
     /// The images, dependencies first.
     pub images: Vec<UnpackedImage>,
+}
+
+/// A catalog of a bundle.
+#[derive(Debug)]
+pub struct UnpackedCatalog {
+    /// Whose it says to be.
+    pub prefix: Name,
+    /// The file, in the directory that was given.
+    pub path: PathBuf,
 }
 
 /// An image of a bundle.
@@ -47,6 +59,17 @@ pub fn unpack_bundle(mut bundle: impl Read, directory: &FilePath) -> Result<Unpa
         [] => Vec::new(),
         keys => Certificate::parse_many(keys).map_err(|_| damaged(KEYS, "has no readable keys"))?,
     };
+    let mut catalogs: Vec<UnpackedCatalog> = Vec::new();
+    for (number, catalog) in index.catalogs.into_iter().enumerate() {
+        let (prefix, path) = (catalog.prefix, directory.join(format!("{number}.catalog")));
+        if catalogs.last().is_some_and(|last| last.prefix >= prefix) {
+            return Err(damaged(INDEX, "has catalogs twice, or in another order"));
+        }
+        let mut file = File::create_new(&path).map_err(Error::UnpackBundle)?;
+        let entry = catalog_path(&prefix);
+        read_entry(&mut bundle, &entry, &catalog.file, MAX_CATALOG, &mut file)?;
+        catalogs.push(UnpackedCatalog { prefix, path });
+    }
     let mut images: Vec<UnpackedImage> = Vec::new();
     for (number, record) in index.images.into_iter().enumerate() {
         record
@@ -82,7 +105,11 @@ pub fn unpack_bundle(mut bundle: impl Read, directory: &FilePath) -> Result<Unpa
     if end != [0; 2 * BLOCK] {
         return Err(damaged("its end", "is not there, or something comes after it"));
     }
-    Ok(Unpacked { certificates, images })
+    Ok(Unpacked {
+        certificates,
+        catalogs,
+        images,
+    })
 }
 
 fn read_index(bundle: &mut impl Read) -> Result<Index, Error> {

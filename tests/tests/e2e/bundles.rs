@@ -79,9 +79,10 @@ fn a_bundle_installs_verifies_and_runs_where_no_network_is() {
     );
     // Any tar reads it.
     let listed = Outcome::of(Command::new("tar").arg("-tf").arg(publisher.path("app.tar"))).success();
-    assert_eq!(listed.lines().count(), 6, "{listed}");
+    assert_eq!(listed.lines().count(), 7, "{listed}");
     assert!(
-        listed.starts_with("BUNDLE\npubkeys.gpg\nACI/example.com/base/1.0.0-linux-amd64.aci.asc\n"),
+        listed
+            .starts_with("BUNDLE\npubkeys.gpg\nexample.com/CATALOG\nACI/example.com/base/1.0.0-linux-amd64.aci.asc\n"),
         "{listed}"
     );
 
@@ -112,12 +113,81 @@ fn a_bundle_becomes_a_site_that_others_fetch_from() {
     assert!(is_empty(&world));
     let page = fs::read_to_string(world.path("site/app/index.html")).unwrap();
     assert!(page.contains("1.1.0") && page.contains("Carly"), "{page}");
-    let _nginx = world.nginx("site");
-    world.dhow(&["fetch", "example.com/app"]).success();
+    // The publisher's catalog came along, to the byte, and clients go by it.
+    let catalogs = [&publisher, &world].map(|world| fs::read(world.path("site/CATALOG")).unwrap());
+    assert_eq!(catalogs[0], catalogs[1]);
+    assert!(page.contains("dhow-catalog"), "{page}");
+    let nginx = world.nginx("site");
+    world.dhow(&["fetch", "example.com/app:^1"]).success();
+    assert!(nginx.requests().contains("/CATALOG"), "{}", nginx.requests());
+    let versions = world.dhow(&["versions", "example.com/app"]).success();
+    assert!(versions.contains("1.1.0"), "{versions}");
     assert_eq!(
         world.dhow(&["run", "example.com/app"]).exited(5).stdout,
         "from the base"
     );
+    // An older bundle does not take a newer catalog's place, and a newer one does.
+    let newer = ["publish", "--refresh", "-q"];
+    publisher.dhow(&[&newer[..], &URL].concat()).success();
+    export(&publisher, "example.com/app", "newer.tar");
+    let newest = fs::read(publisher.path("site/CATALOG")).unwrap();
+    assert_ne!(newest, catalogs[0]);
+    for bundle in ["newer.tar", "app.tar"] {
+        let bundle = publisher.arg(bundle);
+        offline(&world, &[&["bundle", "import", &bundle], &URL[..]].concat()).success();
+        assert_eq!(fs::read(world.path("site/CATALOG")).unwrap(), newest);
+    }
+    // On the site of one of the names it lies where those of all others have theirs.
+    let below = ["--site", "below", "--url", "https://example.com/app"];
+    offline(&world, &[&["bundle", "import", &bundle], &below[..]].concat()).success();
+    assert_eq!(fs::read(world.path("below/example.com/CATALOG")).unwrap(), catalogs[0]);
+    assert!(!world.path("below/CATALOG").exists());
+}
+
+#[test]
+fn a_bundle_is_made_of_what_is_found_by_its_name() {
+    let mut world = publisher();
+    let nginx = world.nginx("site");
+    let export = |reference: &str, file: &str| world.dhow(&["bundle", "export", reference, "-o", file]);
+    let told = export("example.com/app", "app.tar").success();
+    let names: Vec<_> = told.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(names, ["example.com/base", "example.com/app"]);
+    // The store keeps nothing of it.
+    assert!(is_empty(&world));
+    let left: Vec<_> = fs::read_dir(world.path("data/tmp")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    export(
+        "https://example.com/ACI/example.com/other/2.0.0-linux-amd64.aci",
+        "other.tar",
+    )
+    .success();
+    export("example.com/none", "none.tar").exited(3);
+    export("./app.aci", "none.tar").exited(2);
+    world
+        .dhow(&["--offline", "bundle", "export", "example.com/app", "-o", "none.tar"])
+        .exited(5);
+
+    let receiver = receiver(&world);
+    for (bundle, count) in [("app.tar", 2), ("other.tar", 1)] {
+        let imported = offline(&receiver, &["bundle", "import", &world.arg(bundle)]).success();
+        assert_eq!(imported.lines().count(), count, "{imported}");
+    }
+    let ran = offline(&receiver, &["run", "example.com/app"]).exited(5);
+    assert_eq!(ran.stdout, "from the base");
+    let bundle = world.arg("app.tar");
+    offline(&receiver, &[&["bundle", "import", &bundle], &URL[..]].concat()).success();
+    let catalogs = [&world, &receiver].map(|world| fs::read(world.path("site/CATALOG")).unwrap());
+    assert_eq!(catalogs[0], catalogs[1]);
+
+    // What is not verified is in no bundle.
+    let archive = world.path("site/ACI/example.com/base/1.0.0-linux-amd64.aci");
+    let mut bytes = fs::read(&archive).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&archive, bytes).unwrap();
+    export("example.com/app", "none.tar").exited(4);
+    assert!(!world.path("none.tar").exists());
+    drop(nginx);
 }
 
 #[test]
@@ -146,11 +216,11 @@ fn tampered_bundles_are_refused_and_leave_nothing() {
         usize::from_str_radix(digits, 8).unwrap()
     };
     let mut starts = vec![0];
-    while starts.len() < 5 {
+    while starts.len() < 6 {
         let last = *starts.last().unwrap();
         starts.push(last + 512 + size(last).next_multiple_of(512));
     }
-    let [index, keys, signature, archive, end] = starts[..] else {
+    let [index, keys, catalog, signature, archive, end] = starts[..] else {
         unreachable!()
     };
     assert_eq!(good.len(), end + 1024);
@@ -167,6 +237,12 @@ fn tampered_bundles_are_refused_and_leave_nothing() {
         "another digest",
     );
     refused("a byte of the keys", &flipped(keys + 512 + 100), "another digest");
+    refused("a byte of the catalog", &flipped(catalog + 512 + 100), "another digest");
+    refused(
+        "another catalog's prefix",
+        &flipped(catalog + 3),
+        "not where it should be",
+    );
     refused("a byte of the index", &flipped(index + 512), "cannot be read");
     refused("a byte of a path", &flipped(archive + 8), "not where it should be");
     refused("another owner", &flipped(archive + 110), "not where it should be");
@@ -198,14 +274,56 @@ fn tampered_bundles_are_refused_and_leave_nothing() {
         "not where it should be",
     );
     refused(
+        "no catalog",
+        &[&good[..catalog], &good[signature..]].concat(),
+        "not where it should be",
+    );
+    refused(
         "other order",
-        &[&good[keys..signature], &good[..keys], &good[signature..]].concat(),
+        &[&good[keys..catalog], &good[..keys], &good[catalog..]].concat(),
         "no bundle",
     );
     let mut huge = good.clone();
     huge[124..135].copy_from_slice(b"77777777777");
     refused("a huge index", &huge, "no bundle");
     refused("no tar", b"no tar at all", "is cut off");
+
+    // A catalog that somebody changed, or that nobody signed whom the receiver trusts, in a bundle that is whole.
+    let signed = fs::read_to_string(publisher.path("site/CATALOG")).unwrap();
+    let site = publisher.path("site/CATALOG");
+    let of_mallory = {
+        publisher
+            .dhow(&["key", "generate", "Mallory <mallory@evil.example>"])
+            .success();
+        let json = signed.split_once("-----BEGIN PGP SIGNATURE-----").unwrap().0;
+        fs::write(publisher.path("forged.json"), json).unwrap();
+        publisher
+            .dhow(&["sign", "forged.json", "--key", "mallory@evil.example"])
+            .success();
+        json.to_owned() + &fs::read_to_string(publisher.path("forged.json.asc")).unwrap()
+    };
+    let renamed = signed.replace("\"prefix\": \"example.com\"", "\"prefix\": \"example.com/other\"");
+    for (what, catalog) in [
+        ("an altered catalog", signed.replacen("2.0.0", "9.0.0", 1)),
+        ("a catalog of another prefix", renamed),
+        ("another's catalog", of_mallory),
+    ] {
+        fs::write(&site, catalog).unwrap();
+        let export = [
+            "bundle",
+            "export",
+            "example.com/other",
+            "--site",
+            "site",
+            "--overwrite",
+            "-o",
+            "forged.tar",
+        ];
+        publisher.dhow(&export).success();
+        let forged = fs::read(publisher.path("forged.tar")).unwrap();
+        refused(what, &forged, "Could not verify the catalog");
+    }
+    fs::write(&site, signed).unwrap();
 
     // What a site of the attacker's own would export: digests are right, signatures or names are not.
     let record = |name: &str| format!("site/ACI/example.com/{name}-linux-amd64.aci.json");

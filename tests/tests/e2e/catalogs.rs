@@ -12,12 +12,12 @@ use std::{
 use dhow_tests::{Nginx, Outcome, Server, World};
 use serde_json::Value;
 
-const SITE: [&str; 4] = ["--site", "site", "--url", "https://example.com"];
+pub(crate) const SITE: [&str; 4] = ["--site", "site", "--url", "https://example.com"];
 const BEGIN: &str = "-----BEGIN PGP SIGNATURE-----";
 
 /// A publisher of `example.com/app` in these versions, a server, and a user who trusts the publisher. The image IDs
 /// are in the order of the versions.
-fn with_versions(versions: &[&str]) -> (World, Nginx, Vec<String>) {
+pub(crate) fn with_versions(versions: &[&str]) -> (World, Nginx, Vec<String>) {
     let mut world = World::new();
     world.key();
     let ids = versions.iter().map(|version| publish(&world, "app", version)).collect();
@@ -26,7 +26,7 @@ fn with_versions(versions: &[&str]) -> (World, Nginx, Vec<String>) {
     (world, nginx, ids)
 }
 
-fn build(world: &World, name: &str, version: &str) -> (String, String) {
+pub(crate) fn build(world: &World, name: &str, version: &str) -> (String, String) {
     let file = format!("{}-{version}.aci", name.replace('/', "-"));
     let id = world
         .image(&format!("example.com/{name}"))
@@ -36,17 +36,17 @@ fn build(world: &World, name: &str, version: &str) -> (String, String) {
     (file, id)
 }
 
-fn publish(world: &World, name: &str, version: &str) -> String {
+pub(crate) fn publish(world: &World, name: &str, version: &str) -> String {
     let (file, id) = build(world, name, version);
     world.dhow(&[&["publish", "-q", &file][..], &SITE].concat()).success();
     id
 }
 
-fn fetch(world: &World, reference: &str) -> Outcome {
+pub(crate) fn fetch(world: &World, reference: &str) -> Outcome {
     world.dhow(&["fetch", "--pull", "update", reference])
 }
 
-fn catalog(site: &Path) -> Value {
+pub(crate) fn catalog(site: &Path) -> Value {
     let file = fs::read_to_string(site.join("CATALOG")).unwrap();
     serde_json::from_str(file.split_once(BEGIN).unwrap().0).unwrap()
 }
@@ -177,7 +177,36 @@ fn a_server_that_lies_about_what_is_newest_is_refused() {
         catalog["issued"] = "2014-12-01T00:00:00Z".into();
         catalog["expires"] = "2014-12-31T00:00:00Z".into();
     });
-    fetch(&world, "example.com/app").exited(4).says("expired on 2014-12-31");
+    // Nothing is resolved from it; what needs it not is fetched as the pages have it.
+    fetch(&world, "example.com/app:^1")
+        .exited(4)
+        .says("expired on 2014-12-31");
+    world.dhow(&["versions", "example.com/app"]).exited(4);
+    for (reference, id) in [("example.com/app", &newest), ("example.com/app:1.0.0", &ids[0])] {
+        let warned = fetch(&world, reference).says("warning: the catalog of `example.com` expired on 2014-12-31");
+        assert_eq!(warned.success().trim(), id);
+    }
+    let policy = |arguments: &[&str]| {
+        world
+            .dhow(&[&["trust", "policy"], arguments, &["--prefix", "example.com"]].concat())
+            .success()
+    };
+    policy(&["set", "--catalog-required"]);
+    fetch(&world, "example.com/app:1.0.0")
+        .exited(4)
+        .says("expired on 2014-12-31");
+    policy(&["remove"]);
+    restored();
+
+    // That it has expired as well makes an older one no better.
+    forge(&world, "carly@example.com", |catalog| {
+        catalog["serial"] = (catalog["serial"].as_u64().unwrap() - 1).into();
+        catalog["issued"] = "2014-12-01T00:00:00Z".into();
+        catalog["expires"] = "2014-12-31T00:00:00Z".into();
+    });
+    fetch(&world, "example.com/app:1.0.0")
+        .exited(4)
+        .says("somebody shows an old one");
     restored();
 
     world
@@ -204,6 +233,19 @@ fn a_server_that_lies_about_what_is_newest_is_refused() {
         fs::write(site(page), html.replace("dhow-catalog", "no-catalog-at-all")).unwrap();
     }
     fetch(&world, "example.com/app").exited(4).says("was seen before");
+    // Unless the user says that it is to be forgotten.
+    let forget = || world.dhow(&["trust", "forget-catalog", "--prefix", "example.com"]);
+    let hint = "`dhow trust forget-catalog --prefix example.com`";
+    fetch(&world, "example.com/app").exited(4).says(hint);
+    forget().says("an old catalog of `example.com` is believed").success();
+    assert_eq!(fetch(&world, "example.com/app").success().trim(), newest);
+    forget().exited(3).says("No catalog of `example.com` was ever seen");
+    fs::write(site("CATALOG"), &old).unwrap();
+    for page in ["index.html", "app/index.html"] {
+        let html = fs::read_to_string(site(page)).unwrap();
+        fs::write(site(page), html.replace("no-catalog-at-all", "dhow-catalog")).unwrap();
+    }
+    assert_eq!(fetch(&world, "example.com/app").success().trim(), ids[0]);
 }
 
 #[test]

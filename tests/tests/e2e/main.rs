@@ -24,6 +24,7 @@ mod pages;
 mod pods;
 mod refusals;
 mod resuming;
+mod retention;
 mod rootless;
 mod swarms;
 mod trackers;

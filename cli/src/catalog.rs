@@ -1,40 +1,16 @@
-//! What the commands share that change a site: where it is, and who signs its catalog.
-
-use std::path::Path;
+//! What the commands share that change the catalog of a site: who signs it, and what is told of it.
 
 use anyhow::{Context as _, Result};
 use chrono::TimeDelta;
 use clap::Args;
-use dhow_site::{BaseUrl, CatalogOptions, CatalogWritten, Files, Listed, OnOtherSigner, Site};
+use dhow_site::{CatalogOptions, CatalogWritten, Listed, OnOtherSigner, Site};
 use dhow_trust::SigningKey;
-use url::Url;
 
 use crate::{
     arguments::Format,
     context::{Context, print},
     sign::find_key,
 };
-
-/// Where a site is.
-#[derive(Args)]
-pub(crate) struct SiteArguments {
-    /// The site's directory, made if there is none, or its bucket, as in s3://bucket/prefix
-    #[arg(long, value_name = "DIR|URL")]
-    site: String,
-    /// Where on the web the site is
-    #[arg(long, value_name = "URL")]
-    url: Url,
-}
-
-impl SiteArguments {
-    pub(crate) fn open(&self, context: &Context) -> Result<Site> {
-        let base = BaseUrl::new(self.url.clone())?;
-        Ok(match self.site.contains("://") {
-            true => Site::with_files(Files::open_with(&self.site, &context.buckets()?)?, base),
-            false => Site::open_directory(Path::new(&self.site), base)?,
-        })
-    }
-}
 
 /// How the catalog of a site is signed.
 #[derive(Args)]
@@ -73,6 +49,15 @@ impl CatalogArguments {
     }
 }
 
+/// The keys that the user names for signing a catalog; the one of his that `default` names, or his only one, where he
+/// names none.
+pub(crate) fn signers(context: &Context, keys: &[String], default: Option<&str>) -> Result<Vec<SigningKey>> {
+    match keys {
+        [] => Ok(vec![find_key(context, default)?]),
+        keys => keys.iter().map(|key| find_key(context, Some(key))).collect(),
+    }
+}
+
 /// `dhow publish --refresh`.
 pub(crate) fn refresh(
     context: &Context,
@@ -81,13 +66,7 @@ pub(crate) fn refresh(
     key: Option<&str>,
     format: Format,
 ) -> Result<()> {
-    let signers = match arguments.catalog_keys.as_slice() {
-        [] => vec![find_key(context, key)?],
-        keys => {
-            let keys = keys.iter().map(|key| find_key(context, Some(key)));
-            keys.collect::<Result<_>>()?
-        }
-    };
+    let signers = signers(context, &arguments.catalog_keys, key)?;
     let listed = match arguments.rebuild {
         true => Listed::Records,
         false => Listed::Before,
