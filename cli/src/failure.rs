@@ -206,6 +206,13 @@ fn catalog_hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     let seen = match (as_a::<dhow_fetchers::Error>(cause), as_a::<CatalogError>(cause)) {
         (Some(dhow_fetchers::Error::CatalogMissing { prefix, .. }), _) => prefix,
         (_, Some(CatalogError::Rollback { prefix, .. } | CatalogError::Forked { prefix, .. })) => prefix,
+        (_, Some(CatalogError::Expired { .. })) => {
+            return Some(
+                "only a catalog tells what is the newest: an exact version is fetched without, unless your policy asks for \
+                 one; `dhow publish --refresh` is how its publisher signs it again"
+                    .to_owned(),
+            );
+        }
         _ => return None,
     };
     Some(format!(

@@ -83,7 +83,7 @@ pub enum Note<'a> {
         /// Why.
         reason: &'a str,
     },
-    /// The publisher's catalog has expired, and what is asked for is fetched without.
+    /// The publisher's catalog has expired, and the exact version that is asked for is fetched without.
     CatalogExpired {
         /// The image's name.
         name: &'a Name,
@@ -209,7 +209,7 @@ impl fmt::Display for Note<'_> {
                 return write!(
                     f,
                     "the catalog of `{prefix}` expired on {}, so `{name}` is fetched as its pages have it: nobody vouches \
-                     that it is the newest, or was not withdrawn",
+                     that this version was not withdrawn",
                     expired.format("%Y-%m-%d %H:%M UTC"),
                 );
             }

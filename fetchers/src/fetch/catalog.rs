@@ -71,8 +71,8 @@ impl Fetcher<'_> {
         Ok(Some((exact, Listed { prefix, image })))
     }
 
-    /// Whether a request can be answered without a catalog, where there should be one and it has expired. A range has no
-    /// meaning without, and the user may have said that there is to be one.
+    /// Whether a request can be answered without a catalog, where there should be one and it has expired. Which version
+    /// is the newest, only a catalog tells; and the user may have said that there is to be one.
     pub(super) fn may_do_without(&self, request: &Request) -> Result<bool, Error> {
         let policy = self
             .context
@@ -82,13 +82,12 @@ impl Fetcher<'_> {
                 archive: request.name().to_string(),
                 source: Box::new(source),
             })?;
-        Ok(!range(request)? && !policy.is_some_and(|placed| placed.policy.catalog_required))
+        Ok(is_exact(request)? && !policy.is_some_and(|placed| placed.policy.catalog_required))
     }
 
     /// Images of a name that the last catalog says are not to be used any more, where not exactly one is asked for.
     pub(super) async fn passed_over(&self, request: &Request) -> Result<HashSet<ImageId>, Error> {
-        let is_exact = !range(request)? && !matches!(request.asked().get("version"), None | Some("" | "latest"));
-        if is_exact {
+        if is_exact(request)? {
             return Ok(HashSet::new());
         }
         let (memory, keyring, name) = (
@@ -164,4 +163,9 @@ fn range(request: &Request) -> Result<bool, Error> {
         .range()
         .map_err(|source| not_believed(request.name().as_str(), source.into()))?;
     Ok(range.is_some())
+}
+
+/// Whether one version is asked for, and no other will do.
+fn is_exact(request: &Request) -> Result<bool, Error> {
+    Ok(!range(request)? && !matches!(request.asked().get("version"), None | Some("" | "latest")))
 }
