@@ -1,6 +1,7 @@
 //! What must not get into the store, each with its own clear error, and the store as it was.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
@@ -202,20 +203,26 @@ fn cut_after(of_one: usize, of_all: usize, upstream: u16) -> u16 {
     port
 }
 
+/// It may be asked for together with its signature, and nothing of it is kept.
 #[test]
-fn no_archive_is_asked_for_whose_signature_is_none() {
+fn an_archive_whose_signature_is_none_is_dropped() {
     let (world, nginx) = published();
     fs::write(signature(&world), "<html>not here</html>").unwrap();
     let file = archive(&world).file_name().unwrap().to_string_lossy().into_owned();
     let url = format!("https://example.com/ACI/example.com/app/{file}");
-    let before = nginx.requests();
+    let kept = || -> BTreeSet<_> {
+        let files = fs::read_dir(world.path("data/downloads")).unwrap();
+        files.map(|file| file.unwrap().file_name()).collect()
+    };
+    let (before, kept_before, images) = (nginx.requests(), kept(), world.images());
     world
         .dhow(&["fetch", &url])
         .exited(4)
         .says("this is no detached OpenPGP signature");
     let requests = nginx.requests();
-    assert!(!requests[before.len()..].contains(".aci HTTP"), "{requests}");
     assert!(requests[before.len()..].contains(".aci.asc HTTP"), "{requests}");
+    assert_eq!(kept(), kept_before);
+    assert_eq!(world.images(), images);
 }
 
 #[test]
