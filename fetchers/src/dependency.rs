@@ -53,12 +53,11 @@ impl Fetcher<'_> {
             (pull, _) => pull,
         };
         let fetcher = Fetcher {
-            context: self.context,
             pull,
             chain,
             listed: None,
             may_be_expired: false,
-            carried: self.carried,
+            ..*self
         };
         let fetched = fetcher.fetch(&reference).await?;
         match &dependency.image_id {

@@ -29,7 +29,11 @@ use url::Url;
 
 pub use self::carried::{CarriedArchive, fetch_archives};
 pub use self::delta::DeltaUse;
-use self::{ahead::Claim, archive::Wanted, got::Got};
+use self::{
+    ahead::{ArchiveUrls, Asked, Claim},
+    archive::Wanted,
+    got::Got,
+};
 pub(crate) use self::{carried::Carried, catalog::Listed};
 use crate::{
     bittorrent::Swarms,
@@ -46,7 +50,7 @@ use crate::{
     provenance::Provenance,
     pull::{Held, PullPolicy, held},
     retry::RetryPolicy,
-    transport::{FileTransport, HttpsTransport, Transport},
+    transport::FileTransport,
 };
 
 /// No honest signature is larger, in bytes.
@@ -123,6 +127,7 @@ pub async fn fetch(reference: &Reference, context: &FetchContext) -> Result<Fetc
 }
 
 /// One fetch, of an image or of one that another depends on.
+#[derive(Clone)]
 pub(crate) struct Fetcher<'a> {
     pub(crate) context: &'a FetchContext,
     pub(crate) pull: PullPolicy,
@@ -190,12 +195,8 @@ impl Fetcher<'_> {
                     expired,
                 });
                 let fetcher = Fetcher {
-                    context: self.context,
-                    pull: self.pull,
-                    chain: self.chain.clone(),
-                    listed: None,
                     may_be_expired: true,
-                    carried: self.carried,
+                    ..self.clone()
                 };
                 fetcher.sources(&request, reference).await
             }
@@ -244,12 +245,8 @@ impl Fetcher<'_> {
             return self.endpoints(&discovery.endpoints, &origin, request, reference).await;
         };
         let fetcher = Fetcher {
-            context: self.context,
-            pull: self.pull,
-            chain: self.chain.clone(),
             listed: Some(listed),
-            may_be_expired: false,
-            carried: self.carried,
+            ..self.clone()
         };
         let endpoints = discovery.endpoints_for(&exact);
         fetcher.endpoints(&endpoints, &origin, &exact, reference).await
@@ -286,21 +283,17 @@ impl Fetcher<'_> {
         let patience = self.context.downloads.retry.clone();
         let mut signature_url = url.clone();
         signature_url.set_path(&format!("{}.asc", url.path()));
-        let (signature, transport, claim): (_, Box<dyn Transport>, _) = match self.bucket(&url)? {
-            Some(archive) => {
-                let signature = self.signature_in_bucket(&signature_url, &patience);
-                let (signature, mut archive) = self.signed(None, &signature_url, archive, signature).await?;
-                let claim = archive.take_claim();
-                (signature, Box::new(archive), claim)
-            }
-            None => {
-                let transport = HttpsTransport::new(self.context.client.clone(), url, origin.clone());
-                let signature = self.signature_at(&signature_url, &origin, &patience);
-                let (signature, mut archive) = self.signed(None, &signature_url, transport, signature).await?;
-                let claim = archive.take_claim();
-                (signature, Box::new(archive), claim)
-            }
+        let urls = ArchiveUrls {
+            archive: &url,
+            signature: &signature_url,
+            origin: &origin,
+            patience: &patience,
         };
+        let Asked {
+            signature,
+            transport,
+            claim,
+        } = self.ask(None, &urls).await?;
         if let Some(signature) = &signature {
             self.may_verify_some(signature, &reference).await?;
         }

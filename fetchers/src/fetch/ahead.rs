@@ -5,7 +5,7 @@
 //! before the first is answered and may count: no more of the archive comes than what fits between us and the server,
 //! and all of it is dropped if the signature is of no use.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dhow_image::Name;
 use futures::{
@@ -18,18 +18,18 @@ use super::{Fetcher, blocking};
 use crate::{
     download::Partial,
     error::{Error, shown},
-    transport::{Ask, Early, Opened, Transport, Version},
+    origin::Origin,
+    retry::RetryPolicy,
+    transport::{Ask, Early, HttpsTransport, Opened, Transport, Version},
 };
 
 /// The answer, which may not have come yet. `None`: nobody was asked.
 type Answer = BoxFuture<'static, Option<Result<Opened, Error>>>;
 
 /// A transport that may have asked already.
-pub(super) struct Ahead<T> {
+struct Ahead<T> {
     transport: T,
     answer: Mutex<Option<Answer>>,
-    /// Where it goes, if that is ours already.
-    claim: Claim,
 }
 
 /// The file of an archive that was asked for before it is known whether it is wanted. It goes with this, unless it is
@@ -37,32 +37,66 @@ pub(super) struct Ahead<T> {
 #[derive(Default)]
 pub(super) struct Claim(Option<Partial>);
 
+/// Where an archive and its signature are.
+pub(super) struct ArchiveUrls<'a> {
+    pub(super) archive: &'a Url,
+    pub(super) signature: &'a Url,
+    pub(super) origin: &'a Arc<Origin>,
+    pub(super) patience: &'a RetryPolicy,
+}
+
+/// What was asked for.
+pub(super) struct Asked {
+    /// `None` where no signature is wanted.
+    pub(super) signature: Option<Vec<u8>>,
+    /// What brings the archive.
+    pub(super) transport: Box<dyn Transport>,
+    /// The archive's file, if it is ours already.
+    pub(super) claim: Claim,
+}
+
 impl Fetcher<'_> {
-    /// The signature at `url`, which `signature` asks for, or none where none is wanted, and what brings the archive.
+    /// Asks for a signature, on a web server or in a bucket.
     ///
     /// If the archive is not on its way here already, and somebody is trusted for the name, or for any where it is not
     /// known yet, it is asked for at the same time: at most once on this machine.
-    pub(super) async fn signed<T: Early>(
+    pub(super) async fn ask(&self, name: Option<&Name>, urls: &ArchiveUrls<'_>) -> Result<Asked, Error> {
+        let (url, patience) = (urls.signature, urls.patience);
+        if let Some(archive) = self.bucket(urls.archive)? {
+            let signature = self.signature_in_bucket(url, patience);
+            return self.signed(name, url, archive, signature).await;
+        }
+        let (client, origin) = (self.context.client.clone(), urls.origin);
+        let archive = HttpsTransport::new(client, urls.archive.clone(), origin.clone());
+        self.signed(name, url, archive, self.signature_at(url, origin, patience))
+            .await
+    }
+
+    async fn signed<T: Early>(
         &self,
         name: Option<&Name>,
         url: &Url,
         transport: T,
         signature: impl Future<Output = Result<Option<Vec<u8>>, Error>> + Send,
-    ) -> Result<(Option<Vec<u8>>, Ahead<T>), Error> {
+    ) -> Result<Asked, Error> {
         let mut ahead = Ahead {
             transport,
             answer: Mutex::default(),
-            claim: Claim::default(),
         };
+        let mut claim = Claim::default();
         if self.context.insecure.image {
-            return Ok((None, ahead));
+            return Ok(Asked {
+                signature: None,
+                transport: Box::new(ahead),
+                claim,
+            });
         }
         let place = ahead.place();
         let downloads = self.downloads();
         if !downloads.has_some(&place) && self.trusts_somebody(name).await {
-            ahead.claim = Claim(downloads.claim_now(&place)?);
+            claim = Claim(downloads.claim_now(&place)?);
         }
-        let signature = match &ahead.claim.0 {
+        let signature = match &claim.0 {
             None => signature.await?,
             Some(_) => {
                 let transport = ahead.transport.clone();
@@ -88,7 +122,11 @@ impl Fetcher<'_> {
                 signature: shown(url),
             });
         }
-        Ok((signature, ahead))
+        Ok(Asked {
+            signature,
+            transport: Box::new(ahead),
+            claim,
+        })
     }
 
     /// Whether any signature could count for the name, or for some name. What is wrong with the keyring is told when one
@@ -101,13 +139,6 @@ impl Fetcher<'_> {
         });
         let trusted = trusted.await;
         trusted.is_ok_and(|trusted| !trusted.is_empty())
-    }
-}
-
-impl<T> Ahead<T> {
-    /// The archive's file, if it is ours already.
-    pub(super) fn take_claim(&mut self) -> Claim {
-        std::mem::take(&mut self.claim)
     }
 }
 

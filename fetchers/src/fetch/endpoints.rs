@@ -9,14 +9,18 @@ use std::sync::Arc;
 use dhow_discovery::{Endpoint, Request, Scheme};
 use dhow_image::Reference;
 
-use super::{Fetched, Fetcher, archive::Wanted, delta::Place};
+use super::{
+    Fetched, Fetcher,
+    ahead::{ArchiveUrls, Asked},
+    archive::Wanted,
+    delta::Place,
+};
 use crate::{
     error::{Error, shown},
     gravest::Gravest,
     origin::Origin,
     progress::Note,
     retry::RetryPolicy,
-    transport::{HttpsTransport, Transport},
 };
 
 impl Fetcher<'_> {
@@ -91,32 +95,17 @@ impl Fetcher<'_> {
         if let Some(fetched) = self.delta(&place).await? {
             return Ok(fetched);
         }
-        let (signature, transport, claim): (_, Box<dyn Transport>, _) =
-            match (self.bucket(&endpoint.archive)?, endpoint.scheme) {
-                (Some(archive), _) => {
-                    let signature = self.signature_in_bucket(&endpoint.signature, patience);
-                    let (signature, mut archive) = self
-                        .signed(Some(request.name()), &endpoint.signature, archive, signature)
-                        .await?;
-                    let claim = archive.take_claim();
-                    (signature, Box::new(archive), claim)
-                }
-                (None, Scheme::Https | Scheme::Http) => {
-                    let (client, archive) = (self.context.client.clone(), endpoint.archive.clone());
-                    let transport = HttpsTransport::new(client, archive, origin.clone());
-                    let signature = self.signature_at(&endpoint.signature, origin, patience);
-                    let (signature, mut archive) = self
-                        .signed(Some(request.name()), &endpoint.signature, transport, signature)
-                        .await?;
-                    let claim = archive.take_claim();
-                    (signature, Box::new(archive), claim)
-                }
-                _ => {
-                    return Err(Error::Scheme {
-                        url: shown(&endpoint.archive),
-                    });
-                }
-            };
+        let urls = ArchiveUrls {
+            archive: &endpoint.archive,
+            signature: &endpoint.signature,
+            origin,
+            patience,
+        };
+        let Asked {
+            signature,
+            transport,
+            claim,
+        } = self.ask(Some(request.name()), &urls).await?;
         if let Some(signature) = &signature {
             self.may_verify(request, signature, &endpoint.archive).await?;
         }
