@@ -24,8 +24,10 @@ const SMALLEST: u64 = 256 << 10;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A download that is over in less needs no help.
 const WORTH_HELPING: Duration = Duration::from_secs(2);
-/// By how much a stream has to make the whole faster for another to join.
+/// By how much a stream has to make the whole faster for another to join, and how often it is looked for that: packets
+/// are lost in clusters, so one look tells little.
 const HELPFUL: f64 = 1.1;
+const LOOKS: u8 = 4;
 /// For how many times the patience with a body a place may think before its first byte: there may be redirects.
 const OPENING: u32 = 4;
 
@@ -279,8 +281,11 @@ impl<'a> Shared<'a> {
 
 /// Decides whether another stream would help.
 struct Help {
-    looked: Instant,
+    /// When the last stream had begun, and how much was here then.
+    since: Instant,
     received: u64,
+    /// How often it was looked since then.
+    looks: u8,
     /// The rate before the last stream joined.
     before: Option<f64>,
     has_enough: bool,
@@ -291,8 +296,9 @@ struct Help {
 impl Help {
     fn new(received: u64) -> Self {
         Self {
-            looked: Instant::now(),
+            since: Instant::now(),
             received,
+            looks: 0,
             before: None,
             has_enough: false,
             is_new: true,
@@ -301,14 +307,18 @@ impl Help {
 
     /// Whether one should join now, where so many bytes came and so many are left.
     fn is_wanted(&mut self, received: u64, left: u64) -> bool {
-        let rate = received.saturating_sub(self.received) as f64 / self.looked.elapsed().as_secs_f64();
-        (self.looked, self.received) = (Instant::now(), received);
         // The first look after a stream joined sees it begin.
-        if std::mem::take(&mut self.is_new) || self.has_enough {
+        if std::mem::take(&mut self.is_new) {
+            (self.since, self.received, self.looks) = (Instant::now(), received, 0);
             return false;
         }
+        if self.has_enough {
+            return false;
+        }
+        self.looks += 1;
+        let rate = received.saturating_sub(self.received) as f64 / self.since.elapsed().as_secs_f64();
         if self.before.is_some_and(|before| rate < before * HELPFUL) {
-            self.has_enough = true;
+            self.has_enough = self.looks == LOOKS;
             return false;
         }
         if left <= 2 * SMALLEST || left as f64 <= rate * WORTH_HELPING.as_secs_f64() {
@@ -328,7 +338,8 @@ mod tests {
         let mut help = Help::new(0);
         let mut at = 0;
         let mut look = |rate: u64, left: u64| {
-            help.looked = Instant::now() - Duration::from_secs(1);
+            // A second passes between two looks.
+            help.since -= Duration::from_secs(1);
             at += rate;
             help.is_wanted(at, left)
         };
@@ -336,10 +347,13 @@ mod tests {
         assert!(!look(1 << 20, LARGE), "it has only begun");
         assert!(look(1 << 20, LARGE));
         assert!(!look(1 << 20, LARGE), "the second has only begun");
-        assert!(look(2 << 20, LARGE));
+        assert!(!look(1 << 20, LARGE), "it is no help yet");
+        assert!(look(3 << 20, LARGE), "it was, by and large");
         assert!(!look(2 << 20, LARGE));
-        assert!(!look(2 << 20, LARGE), "the third was no help");
-        assert!(!look(9 << 20, LARGE));
+        for _ in 0..LOOKS {
+            assert!(!look(2 << 20, LARGE), "the third is no help");
+        }
+        assert!(!look(99 << 20, LARGE), "which is not forgotten");
 
         let mut help = Help::new(0);
         help.is_new = false;
