@@ -71,6 +71,7 @@ pub fn swarm(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
                 client: &client,
                 origin: &origin,
                 web_seeds: Vec::new(),
+                arrived: &|_| (),
             };
             download.run(file, &NoProgress).await.map(drop)
         };

@@ -26,6 +26,7 @@ mod piece_file;
 mod seed;
 mod swarm;
 mod swarms;
+mod threads;
 
 pub use self::{
     download::SwarmDownload,

@@ -1,6 +1,6 @@
 //! [`SwarmDownload`]: one archive from a swarm.
 
-use std::{fs::File, sync::Arc, time::Duration};
+use std::{convert::Infallible, fs::File, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 use url::Url;
@@ -20,6 +20,8 @@ use crate::{
 };
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long a peer that hung up is left alone: longer each time.
+const CALL_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What is downloaded, and with whose help.
 pub struct SwarmDownload<'a> {
@@ -37,6 +39,8 @@ pub struct SwarmDownload<'a> {
     pub origin: &'a Origin,
     /// Where on the web the file is. What the swarm does not give comes from there.
     pub web_seeds: Vec<Url>,
+    /// Told how many bytes are here from the first on without a gap, for who reads behind the download.
+    pub arrived: &'a (dyn Fn(u64) + Send + Sync),
 }
 
 impl SwarmDownload<'_> {
@@ -62,6 +66,7 @@ impl SwarmDownload<'_> {
         let came = tokio::select! {
             came = self.watch(&torrent, &pieces, progress) => came,
             failed = filled => failed,
+            never = call_again(&torrent) => match never {},
         };
         match came {
             Ok(()) => Ok(Seeding::of(torrent)),
@@ -75,7 +80,13 @@ impl SwarmDownload<'_> {
     async fn watch(&self, torrent: &Torrent, pieces: &Arc<PieceFile>, progress: &dyn Progress) -> Result<(), Error> {
         let patience = self.swarm.options.stall_patience;
         let (mut told, mut moved, mut peers) = (0, Instant::now(), 0);
+        let mut front = 0;
         loop {
+            let reached = pieces.front(front);
+            if reached > front {
+                (self.arrived)(self.metainfo.piece(reached - 1).end);
+                front = reached;
+            }
             let right = pieces.right();
             if right > told {
                 progress.advance(right - told);
@@ -99,6 +110,18 @@ impl SwarmDownload<'_> {
                 });
             }
             sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// Calls those who were not there when they were called, for as long as there is nobody.
+async fn call_again(torrent: &Torrent) -> Infallible {
+    let mut wait = CALL_AGAIN_AFTER;
+    loop {
+        sleep(wait).await;
+        if torrent.live_peers() == 0 {
+            torrent.call_again().await;
+            wait *= 2;
         }
     }
 }

@@ -8,6 +8,7 @@
 use std::{
     io,
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -25,6 +26,8 @@ use super::{metainfo::Metainfo, piece_file::PieceFile};
 
 /// The session asks for something at least so often, or has all that it can have from us.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is looked whether all is known.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// No request is for more, and no other message is longer but the session's own bitfield.
 const LONGEST_REQUEST: u32 = 128 << 10;
 
@@ -62,10 +65,18 @@ impl Introducer {
     async fn offer(&self, offered: &[usize]) -> io::Result<()> {
         let mut connection = self.connect(offered).await?;
         loop {
-            match timeout(PATIENCE, connection.request()).await {
-                Ok(request) => self.answer(&mut connection, offered, request?).await?,
-                Err(_) => return Ok(()),
-            }
+            let request = {
+                let mut request = pin!(connection.request());
+                let mut waited = Duration::ZERO;
+                loop {
+                    match timeout(LOOK_EVERY, &mut request).await {
+                        Ok(request) => break request?,
+                        Err(_) if waited >= PATIENCE || self.pieces.is_known(offered) => return Ok(()),
+                        Err(_) => waited += LOOK_EVERY,
+                    }
+                }
+            };
+            self.answer(&mut connection, offered, request).await?;
         }
     }
 

@@ -1,6 +1,14 @@
 //! [`OriginFill`]: the origin gives what the swarm does not.
 
-use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use tokio::{
@@ -22,8 +30,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a swarm of one peer may bring nothing. Each peer more makes it a little longer.
 const STALL: Duration = Duration::from_secs(1);
 const STALL_PER_PEER: Duration = Duration::from_millis(50);
-/// After so many pieces the swarm is looked at again.
+/// So long nobody but peers is asked at the beginning, and then, until there has been time for a first peer, so much of
+/// what is missing is asked for beside: what others that begin now may want, too.
+const QUIET: Duration = Duration::from_millis(100);
+const SHARE_BEFORE_PEERS: usize = 4;
+/// How often peers are asked again for what they got meanwhile.
+const WAKE_EVERY: Duration = Duration::from_millis(250);
+/// After so many pieces the swarm is looked at again, or after such a part of what is missing.
 const MOST_AT_ONCE: usize = 64;
+const SHARE_AT_ONCE: usize = 8;
 /// The first piece is one of these.
 const FIRST_AMONG: usize = 32;
 /// How long the origin may take for it.
@@ -42,6 +57,8 @@ pub(super) struct OriginFill<'a> {
     pieces: Arc<PieceFile>,
     places: VecDeque<Url>,
     failures: u32,
+    /// Whether the place is known to send parts.
+    knows_ranges: AtomicBool,
     /// Why the last place was given up.
     failed: Option<Error>,
 }
@@ -54,6 +71,7 @@ impl<'a> OriginFill<'a> {
             pieces,
             places: places.into(),
             failures: 0,
+            knows_ranges: AtomicBool::new(false),
             failed: None,
         }
     }
@@ -73,11 +91,7 @@ impl<'a> OriginFill<'a> {
 
     /// Runs until everything is there, or until there is nobody left to ask: neither origin nor peer.
     pub(super) async fn run(&mut self, torrent: &Torrent, grace: Duration) -> Result<(), Error> {
-        let mut waited = Duration::ZERO;
-        while waited < grace && torrent.live_peers() == 0 {
-            sleep(LOOK_EVERY).await;
-            waited += LOOK_EVERY;
-        }
+        self.await_peers(torrent, grace).await?;
         while !self.pieces.is_whole() {
             let peers = torrent.live_peers();
             if self.places.is_empty() {
@@ -92,6 +106,28 @@ impl<'a> OriginFill<'a> {
             } else {
                 self.beside(torrent).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Gives a first peer the time to be there. It would be long for whoever is alone, so some of the origin's bytes come
+    /// meanwhile: from a place that is left to chance, so that hosts that begin at once have something to give to each
+    /// other.
+    async fn await_peers(&mut self, torrent: &Torrent, grace: Duration) -> Result<(), Error> {
+        let begun = Instant::now();
+        let is_over = || begun.elapsed() >= grace || torrent.live_peers() > 0 || self.pieces.is_whole();
+        while !is_over() && begun.elapsed() < QUIET {
+            sleep(LOOK_EVERY).await;
+        }
+        let missing = self.pieces.missing();
+        let share = missing.len() / SHARE_BEFORE_PEERS;
+        if !is_over() && share > 0 && self.knows_ranges.load(Ordering::Relaxed) {
+            let at = fastrand::usize(..missing.len());
+            self.fetch(missing[at], run(&missing[at..]).min(share), || torrent.live_peers() > 0)
+                .await?;
+        }
+        while begun.elapsed() < grace && torrent.live_peers() == 0 {
+            sleep(LOOK_EVERY).await;
         }
         Ok(())
     }
@@ -126,8 +162,8 @@ impl<'a> OriginFill<'a> {
             // Neighbours come in one request. Where they begin is left to chance, so that hosts that begin at once
             // take different ones, and have something to give to each other.
             let at = fastrand::usize(..missing.len());
-            self.fetch(missing[at], run(&missing[at..]).min(batch), || false)
-                .await?;
+            let most = batch.min(missing.len().div_ceil(SHARE_AT_ONCE));
+            self.fetch(missing[at], run(&missing[at..]).min(most), || false).await?;
             batch = (batch * 2).min(MOST_AT_ONCE);
             patience /= 2;
         }
@@ -138,10 +174,14 @@ impl<'a> OriginFill<'a> {
     async fn has_moved(&self, torrent: &Torrent, patience: Duration) -> bool {
         let before = self.pieces.given_by_peers();
         let moved = || self.pieces.given_by_peers() != before || self.pieces.is_whole();
-        let mut waited = Duration::ZERO;
-        while waited < patience && !moved() {
+        let begun = Instant::now();
+        let mut woken = begun;
+        while begun.elapsed() < patience && !moved() {
             sleep(LOOK_EVERY).await;
-            waited += LOOK_EVERY;
+            if woken.elapsed() >= WAKE_EVERY {
+                let _ = torrent.introducer.wake().await;
+                woken = Instant::now();
+            }
         }
         if !moved() {
             // What other hosts got meanwhile from the origin may be had from them.
@@ -177,6 +217,7 @@ impl<'a> OriginFill<'a> {
         if is_hopeless || self.failures >= MOST_FAILURES {
             self.places.pop_front();
             self.failures = 0;
+            self.knows_ranges.store(false, Ordering::Relaxed);
             self.failed = Some(error);
         } else {
             sleep(STALL / 4 * self.failures).await;
@@ -238,6 +279,7 @@ impl<'a> OriginFill<'a> {
             if response.header(CONTENT_RANGE) != Some(&*expected) {
                 return Err(other());
             }
+            self.knows_ranges.store(true, Ordering::Relaxed);
             return Ok(response);
         }
         response.check(place)?;

@@ -82,6 +82,19 @@ impl PieceFile {
         self.which(Piece::FromOrigin)
     }
 
+    /// Whether the session knows all of these.
+    pub(super) fn is_known(&self, indices: &[usize]) -> bool {
+        let pieces = self.read();
+        indices.iter().all(|&index| pieces[index] == Piece::Known)
+    }
+
+    /// The first piece that is missing, from this one on.
+    pub(super) fn front(&self, from: usize) -> usize {
+        let pieces = self.read();
+        let missing = pieces.iter().skip(from).position(|piece| *piece == Piece::Missing);
+        missing.map_or(pieces.len(), |position| from + position)
+    }
+
     /// Takes a piece that the origin gave. Whether it was right.
     pub(super) fn fill(&self, index: usize, bytes: &[u8]) -> io::Result<bool> {
         if !self.metainfo.is_piece(index, bytes) {

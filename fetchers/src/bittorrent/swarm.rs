@@ -24,20 +24,22 @@ use super::{
     metainfo::{Metainfo, MetainfoError},
     options::SwarmOptions,
     piece_file::PieceFile,
+    threads::{Threads, Within},
 };
 use crate::error::Error;
 
-/// A session in which torrents are downloaded and seeded. It ends when it is dropped.
-///
-/// It needs a tokio runtime of several threads, since files are read and written in place.
+/// A session in which torrents are downloaded and seeded, on threads of its own. It ends when it is dropped.
 pub struct Swarm {
     session: Arc<Session>,
     api: Api,
     pub(super) options: SwarmOptions,
+    threads: Threads,
 }
 
 /// One torrent of the session.
 pub(super) struct Torrent {
+    session: Arc<Session>,
+    home: Within,
     handle: Arc<ManagedTorrent>,
     pub(super) pieces: Arc<PieceFile>,
     pub(super) introducer: Introducer,
@@ -96,13 +98,15 @@ impl Swarm {
             ipv4_only: listen.is_ipv4(),
             ..SessionOptions::default()
         };
+        let threads = Threads::start().map_err(|error| failed(error.into()))?;
         // The folder is never used: each torrent has a file of its own.
-        let session = Session::new_with_opts(PathBuf::from("/nonexistent"), session_options);
-        let session = session.await.map_err(failed)?;
+        let session = async { Session::new_with_opts(PathBuf::from("/nonexistent"), session_options).await };
+        let session = threads.callers().run(session).await.map_err(failed)?;
         Ok(Self {
             api: Api::new(session.clone(), None),
             session,
             options,
+            threads,
         })
     }
 
@@ -123,7 +127,8 @@ impl Swarm {
             let escaped = percent_encoding::utf8_percent_encode(tracker.as_str(), percent_encoding::NON_ALPHANUMERIC);
             link.push_str(&format!("&tr={escaped}"));
         }
-        let asked = self.session.add_torrent(AddTorrent::from_url(link), Some(options));
+        let home = self.threads.next_torrent();
+        let asked = home.run(self.session.add_torrent(AddTorrent::from_url(link), Some(options)));
         let none = || Error::NoMetadata {
             magnet: magnet.to_string(),
             patience,
@@ -167,11 +172,9 @@ impl Swarm {
         // A file that was complete once is another's now.
         self.forget(pieces.metainfo().info_hash()).await;
         let metainfo = AddTorrent::from_bytes(pieces.metainfo().for_session());
-        let added = self
-            .session
-            .add_torrent(metainfo, Some(options))
-            .await
-            .map_err(failed)?;
+        let home = self.threads.next_torrent();
+        let added = home.run(self.session.add_torrent(metainfo, Some(options)));
+        let added = added.await.map_err(failed)?;
         let AddTorrentResponse::Added(_, handle) = added else {
             return Err(Error::Swarm {
                 problem: format!("`{}` is in the session already", pieces.metainfo().name()),
@@ -179,6 +182,8 @@ impl Swarm {
         };
         let own = Arc::new(AtomicU32::new(0));
         let torrent = Torrent {
+            session: self.session.clone(),
+            home,
             introducer: Introducer::new(self.own_address(), pieces.clone(), own.clone()),
             handle,
             pieces,
@@ -199,8 +204,9 @@ impl Swarm {
     }
 
     async fn forget(&self, info_hash: [u8; 20]) {
+        let deleted = self.session.delete(Id20::new(info_hash).into(), false);
         // It fails only if there is none.
-        let _ = self.session.delete(Id20::new(info_hash).into(), false).await;
+        let _ = self.threads.callers().run(deleted).await;
     }
 
     fn peers(&self, more: &[SocketAddr]) -> AddTorrentOptions {
@@ -233,6 +239,23 @@ impl Torrent {
         let live = self.handle.live();
         let all = live.map_or(0, |live| live.stats_snapshot().peer_stats.live);
         all.saturating_sub(self.own.load(Ordering::Relaxed))
+    }
+
+    /// Calls all peers again, if there are only such as did not answer, or hung up.
+    ///
+    /// Hosts that begin at once call each other before they have the torrent, and librqbit leaves whoever hung up alone
+    /// for ten seconds and more.
+    pub(super) async fn call_again(&self) {
+        let peers = self.handle.live().map(|live| live.stats_snapshot().peer_stats);
+        if !peers.is_some_and(|peers| peers.live == 0 && peers.connecting == 0 && peers.dead > 0) {
+            return;
+        }
+        let again = async {
+            self.session.pause(&self.handle).await?;
+            self.session.unpause(&self.handle).await
+        };
+        // What is wrong with the torrent is told by `check`.
+        let _: Result<(), anyhow::Error> = self.home.run(again).await;
     }
 
     /// How many bytes went to peers.

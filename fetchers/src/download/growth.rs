@@ -87,6 +87,12 @@ impl Grower {
         self.0.change(|state| state.front = front);
     }
 
+    /// The same for who does not have the partial file at hand.
+    pub(super) fn teller(&self) -> impl Fn(u64) + Send + Sync + use<> {
+        let growth = self.0.clone();
+        move |front| growth.change(|state| state.front = front)
+    }
+
     /// There are so many, and all are in the file.
     pub(super) fn finish(&self, size: u64) {
         self.0.change(|state| {

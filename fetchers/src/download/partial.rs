@@ -186,6 +186,11 @@ impl Partial {
         self.grower.growing(self.path(), lease)
     }
 
+    /// Tells whoever reads it how many bytes are in the file from the first on, where they come in no order.
+    pub(crate) fn arrivals(&self) -> impl Fn(u64) + Send + Sync + use<> {
+        self.grower.teller()
+    }
+
     /// Whoever reads it is told that it ends here: nothing more comes, and nothing is thrown away.
     pub(crate) fn finish(&self, size: u64) {
         self.grower.finish(size);

@@ -119,7 +119,13 @@ impl SwarmTransport {
         trackers
     }
 
-    async fn download(&self, metainfo: Metainfo, file: File, progress: &dyn Progress) -> Result<(), Error> {
+    async fn download(
+        &self,
+        metainfo: Metainfo,
+        file: File,
+        arrived: &(dyn Fn(u64) + Send + Sync),
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
         let mut web_seeds = metainfo.web_seeds().to_vec();
         web_seeds.extend(
             self.web_seeds
@@ -136,6 +142,7 @@ impl SwarmTransport {
             client: &self.client,
             origin: &self.origin,
             web_seeds,
+            arrived,
         };
         self.swarms.keep_seeding(download.run(file, progress).await?);
         *self.fetched.lock().unwrap_or_else(PoisonError::into_inner) = Some(metainfo);
@@ -150,8 +157,8 @@ impl Transport for SwarmTransport {
             let metainfo = self.metainfo().await?;
             let (version, size) = (version(&metainfo), metainfo.length());
             let file = tempfile::tempfile().map_err(Error::Temporary)?;
-            self.download(metainfo, file.try_clone().map_err(Error::Temporary)?, &NoProgress)
-                .await?;
+            let into = file.try_clone().map_err(Error::Temporary)?;
+            self.download(metainfo, into, &|_| (), &NoProgress).await?;
             let is_same = ask.version.as_ref().is_none_or(|wanted| *wanted == version);
             let (from, to) = match (is_same, ask.to) {
                 (true, to) if ask.from <= size => (ask.from, to.unwrap_or(size).min(size)),
@@ -220,7 +227,8 @@ impl Filler for SwarmTransport {
                 partial.restart(Some(version), Some(size))?;
             }
             let file = partial.file().map_err(Error::Temporary)?;
-            self.download(metainfo, file, progress).await?;
+            let arrived = partial.arrivals();
+            self.download(metainfo, file, &arrived, progress).await?;
             partial.complete()?;
             Ok(size)
         })
