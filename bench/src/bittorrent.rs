@@ -2,9 +2,8 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Write},
     net::Ipv4Addr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -20,11 +19,14 @@ use dhow_image::{BuildOptions, Compression, ImageManifest, Name};
 use dhow_site::{Metainfo as Torrent, TorrentOptions};
 use dhow_store::Store;
 use dhow_tests::{Tracker, World};
-use dhow_trust::{Keyring, NoSecrets};
-use tokio::runtime::Runtime;
+use dhow_trust::{KeyOptions, Keyring, NoSecrets, SecretKey};
 use url::Url;
 
-use crate::contest::{Contest, Contestant};
+use crate::{
+    contest::{Contest, Contestant},
+    https::{noise, pid, runtime},
+    machine::warm,
+};
 
 const NOWHERE: &str = "http://127.0.0.1:9/";
 
@@ -44,7 +46,7 @@ pub fn swarm(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
     let metainfo = Metainfo::parse(&bytes)?;
     let runtime = runtime()?;
 
-    let _aria2 = Aria2::start(&file, &scratch.join("seed"), 6871, &[])?;
+    let aria2 = Aria2::start(&file, &scratch.join("seed"), 6871, &[])?;
     tracker.wait_for(Ipv4Addr::LOCALHOST);
     let seeder = runtime.block_on(Swarm::start(loopback(Vec::new())))?;
     let _seeding = runtime.block_on(Seeding::begin(&seeder, &metainfo, File::open(&archive)?, "thing"))?;
@@ -85,11 +87,17 @@ pub fn swarm(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
         ensure!(aria2.0.wait()?.success(), "aria2c failed");
         Ok(fs::remove_dir_all(directory)?)
     };
+    let warm = || {
+        warm(size + size / 4);
+        Ok(())
+    };
+    // Our own seeder is this process.
     let contest = Contest::new(format!("swarm: {size} MiB from one seeder on loopback"), rounds)
         .of_bytes((size as u64) << 20)
+        .served_by(vec![aria2.0.id()])
         .run(vec![
-            Contestant::new("aria2 from aria2", theirs),
-            Contestant::new("dhow_fetchers from dhow_fetchers", ours),
+            Contestant::prepared("aria2 from aria2", warm, theirs),
+            Contestant::prepared("dhow_fetchers from dhow_fetchers", warm, ours),
         ])?;
     Ok(contest.to_string())
 }
@@ -106,8 +114,13 @@ pub fn origin(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
         ..BuildOptions::default()
     };
     let archive = site.join("app.aci");
-    let manifest = ImageManifest::new(Name::new("example.com/app")?);
+    let name = Name::new("example.com/app")?;
+    let manifest = ImageManifest::new(name.clone());
     dhow_image::build(&manifest, &rootfs, &options, File::create(&archive)?)?;
+    let key = SecretKey::generate("Carly <carly@example.com>", &KeyOptions::default())?;
+    fs::write(site.join("app.aci.asc"), dhow_trust::sign(&key, File::open(&archive)?)?)?;
+    let keyring = Keyring::open(Vec::<String>::new(), world.path("config"));
+    keyring.trust(Some(&name), &key.certificate())?;
     let url = "https://example.com/app.aci";
     let (torrent, _) = Torrent::of_file(
         &archive,
@@ -129,12 +142,9 @@ pub fn origin(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
             swarms: Arc::new(Swarms::new(loopback(Vec::new()), None)),
             client: client.clone(),
             store: Arc::new(Store::open(&root)?),
-            keyring: Keyring::open(Vec::<String>::new(), world.path("config")),
+            keyring: keyring.clone(),
             secrets: Arc::new(NoSecrets),
-            insecure: Insecure {
-                image: true,
-                ..Insecure::default()
-            },
+            insecure: Insecure::default(),
             pull: PullPolicy::New,
             downloads: DownloadOptions::default(),
             mirrors: Mirrors::default(),
@@ -149,11 +159,16 @@ pub fn origin(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
         Ok(fs::remove_dir_all(root)?)
     };
     let torrent = format!("{url}.torrent");
+    let warm = || {
+        warm(2 * size + size / 4);
+        Ok(())
+    };
     let contest = Contest::new(format!("torrent without peers: {size} MiB from nginx, stored"), rounds)
         .of_bytes((size as u64) << 20)
+        .served_by(vec![pid(&world)?])
         .run(vec![
-            Contestant::new("https", || by(url)),
-            Contestant::new("a torrent without peers", || by(&torrent)),
+            Contestant::prepared("https", warm, || by(url)),
+            Contestant::prepared("a torrent without peers", warm, || by(&torrent)),
         ])?;
     Ok(contest.to_string())
 }
@@ -166,19 +181,6 @@ fn loopback(peers: Vec<std::net::SocketAddr>) -> SwarmOptions {
         stall_patience: Duration::from_secs(20),
         ..SwarmOptions::default()
     }
-}
-
-/// Makes a file that does not compress.
-fn noise(path: &PathBuf, mebibytes: usize) -> Result<()> {
-    let mut random = File::open("/dev/urandom")?.take((mebibytes as u64) << 20);
-    let mut file = File::create(path)?;
-    std::io::copy(&mut random, &mut file)?;
-    Ok(file.flush()?)
-}
-
-fn runtime() -> Result<Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    Ok(builder.worker_threads(2).enable_all().build()?)
 }
 
 /// An aria2 that ends with this.

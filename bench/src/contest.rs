@@ -11,6 +11,8 @@ use nix::sys::{
     time::TimeValLike,
 };
 
+use crate::machine::worked_for;
+
 /// Runs contestants in turns and compares their medians with that of the first: of the time that passes, and of the time
 /// that processors work for them, which a busy machine changes less.
 pub struct Contest {
@@ -18,6 +20,8 @@ pub struct Contest {
     rounds: usize,
     /// What each contestant works through, in bytes.
     bytes: Option<u64>,
+    /// Processes that serve the contestants.
+    servers: Vec<u32>,
     results: Vec<Results>,
 }
 
@@ -25,6 +29,7 @@ struct Results {
     name: String,
     elapsed: Vec<Duration>,
     processors: Vec<Duration>,
+    servers: Vec<Duration>,
 }
 
 /// A contestant: its name, what it does before the clock runs, and what is measured.
@@ -64,6 +69,7 @@ impl Contest {
             title: title.into(),
             rounds,
             bytes: None,
+            servers: Vec::new(),
             results: Vec::new(),
         }
     }
@@ -75,6 +81,13 @@ impl Contest {
         self
     }
 
+    /// Shows what processors work for these processes meanwhile, too.
+    #[must_use]
+    pub fn served_by(mut self, servers: Vec<u32>) -> Self {
+        self.servers = servers;
+        self
+    }
+
     /// Lets each contestant do its work once a round, in their order.
     pub fn run(mut self, mut contestants: Vec<Contestant<'_>>) -> Result<Self> {
         self.results = contestants
@@ -83,18 +96,42 @@ impl Contest {
                 name: contestant.name.to_owned(),
                 elapsed: Vec::new(),
                 processors: Vec::new(),
+                servers: Vec::new(),
             })
             .collect();
+        let mut all = std::mem::take(&mut self.results);
         for _ in 0..self.rounds {
-            for (contestant, results) in contestants.iter_mut().zip(&mut self.results) {
+            for (contestant, results) in contestants.iter_mut().zip(&mut all) {
                 (contestant.prepare)()?;
-                let (start, before) = (Instant::now(), processor_time()?);
+                let (start, before, served) = (Instant::now(), processor_time()?, self.server_time()?);
                 (contestant.work)()?;
                 results.elapsed.push(start.elapsed());
                 results.processors.push(processor_time()?.saturating_sub(before));
+                results.servers.push(self.server_time()?.saturating_sub(served));
             }
         }
+        self.results = all;
         Ok(self)
+    }
+
+    /// What processors work for these contestants together, servers included, in seconds for each processor of this
+    /// machine: whoever does all of their work can take no less, and `None` if one of them is not there.
+    pub(crate) fn floor_of(&self, contestants: &[usize]) -> Option<f64> {
+        let mut seconds = 0.0;
+        for contestant in contestants {
+            let results = self.results.get(*contestant)?;
+            seconds += median(&results.processors) + median(&results.servers);
+        }
+        Some(seconds / std::thread::available_parallelism().ok()?.get() as f64)
+    }
+
+    /// The median time of a contestant, in seconds.
+    pub(crate) fn time_of(&self, contestant: usize) -> Option<f64> {
+        Some(median(&self.results.get(contestant)?.elapsed))
+    }
+
+    fn server_time(&self) -> Result<Duration> {
+        self.servers.iter().map(|pid| worked_for(*pid)).sum()
     }
 }
 
@@ -131,6 +168,9 @@ impl fmt::Display for Contest {
                 worked * 1000.0,
                 worked / first_worked
             )?;
+            if !self.servers.is_empty() {
+                write!(f, ", servers {:>6.0} ms", median(&results.servers) * 1000.0)?;
+            }
             if let Some(bytes) = self.bytes {
                 write!(f, "  {:>6.0} MB/s", bytes as f64 / time / 1e6)?;
             }

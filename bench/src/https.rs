@@ -21,7 +21,10 @@ use dhow_trust::{KeyOptions, Keyring, NoSecrets, SecretKey};
 use tokio::runtime::Runtime;
 use url::Url;
 
-use crate::contest::{Contest, Contestant};
+use crate::{
+    contest::{Contest, Contestant},
+    machine::warm,
+};
 
 /// Makes a file that does not compress.
 pub(crate) fn noise(path: &Path, mebibytes: usize) -> Result<()> {
@@ -41,6 +44,21 @@ fn serve(world: &mut World, rate: &str) -> Result<(Nginx, HttpOptions)> {
         ..HttpOptions::default()
     };
     Ok((nginx, options))
+}
+
+/// The process of the world's one nginx.
+pub(crate) fn pid(world: &World) -> Result<u32> {
+    let pid = fs::read_to_string(world.path("nginx-0/pid"))?;
+    Ok(pid.trim().parse()?)
+}
+
+fn curl(nginx: &Nginx, version: &str, file: &str) -> Command {
+    let mut curl = Command::new("curl");
+    // The test authority has the name of the certificate, which OpenSSL takes for a self-signed one.
+    curl.args(["-sS", "--fail", "--insecure", version, "--connect-to"])
+        .arg(format!("example.com:443:127.0.0.1:{}", nginx.port()))
+        .arg(format!("https://example.com/{file}"));
+    curl
 }
 
 pub(crate) fn runtime() -> Result<Runtime> {
@@ -68,16 +86,9 @@ pub fn download(size: usize, rate: &str, scratch: &Path, rounds: usize) -> Resul
         ensure!(came == (size as u64) << 20, "{came} bytes came");
         Ok(())
     };
-    let curl = |version: &str| -> Result<()> {
-        let status = Command::new("curl")
-            .args(["-sS", "--fail", version, "-o"])
-            .arg(scratch.join("curl"))
-            // The test authority has the name of the certificate, which OpenSSL takes for a self-signed one.
-            .arg("--insecure")
-            .arg("--connect-to")
-            .arg(format!("example.com:443:127.0.0.1:{}", nginx.port()))
-            .arg("https://example.com/thing")
-            .status()?;
+    let by_curl = |version: &str| -> Result<()> {
+        let mut curl = curl(&nginx, version, "thing");
+        let status = curl.arg("-o").arg(scratch.join("curl")).status()?;
         ensure!(status.success(), "curl failed");
         Ok(())
     };
@@ -87,8 +98,8 @@ pub fn download(size: usize, rate: &str, scratch: &Path, rounds: usize) -> Resul
     )
     .of_bytes((size as u64) << 20)
     .run(vec![
-        Contestant::new("curl, HTTP/2", || curl("--http2")),
-        Contestant::new("curl, HTTP/1.1", || curl("--http1.1")),
+        Contestant::new("curl, HTTP/2", || by_curl("--http2")),
+        Contestant::new("curl, HTTP/1.1", || by_curl("--http1.1")),
         Contestant::new("dhow_fetchers, one stream", || by(1)),
         Contestant::new("dhow_fetchers, as by default", || by(4)),
     ])?;
@@ -114,7 +125,7 @@ pub fn fetch(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
     fs::File::create(site.join("app.aci.asc"))?.write_all(&signature)?;
     let keyring = Keyring::open(Vec::<String>::new(), world.path("config"));
     keyring.trust(Some(&name), &key.certificate())?;
-    let (_nginx, options) = serve(&mut world, "0")?;
+    let (nginx, options) = serve(&mut world, "0")?;
     let (client, runtime) = (HttpClient::new(options)?, runtime()?);
     let by = |reference: &str| -> Result<()> {
         let root = scratch.join("store");
@@ -140,11 +151,30 @@ pub fn fetch(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
         Ok(())
     };
     let from_disk = archive.display().to_string();
+    let curl = || -> Result<()> {
+        let mut curl = curl(&nginx, "--http1.1", "app.aci");
+        ensure!(curl.arg("-o").arg("/dev/null").status()?.success(), "curl failed");
+        Ok(())
+    };
+    // The archive comes into a file, and from there into an object.
+    let warm = || {
+        warm(2 * size + size / 4);
+        Ok(())
+    };
     let contest = Contest::new(format!("https: an image of {size} MiB, verified and stored"), rounds)
         .of_bytes((size as u64) << 20)
+        .served_by(vec![pid(&world)?])
         .run(vec![
-            Contestant::new("from the disk", || by(&from_disk)),
-            Contestant::new("from nginx over TLS", || by("https://example.com/app.aci")),
+            Contestant::prepared("from the disk", warm, || by(&from_disk)),
+            Contestant::prepared("from nginx over TLS", warm, || by("https://example.com/app.aci")),
+            Contestant::prepared("curl to /dev/null", warm, curl),
         ])?;
-    Ok(contest.to_string())
+    let (Some(floor), Some(disk)) = (contest.floor_of(&[0, 2]), contest.time_of(0)) else {
+        return Ok(contest.to_string());
+    };
+    Ok(format!(
+        "{contest}  the work of the first and the third, on all processors {:>13.2} ms {:>6.2} x\n",
+        floor * 1000.0,
+        floor / disk
+    ))
 }

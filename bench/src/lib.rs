@@ -19,6 +19,7 @@ mod floor;
 pub mod https;
 mod images;
 pub mod lossy;
+mod machine;
 pub mod mount;
 mod packs;
 mod path;
