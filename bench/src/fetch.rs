@@ -22,7 +22,7 @@ pub fn fetch(images: &Images, rounds: usize) -> Result<String> {
 
     let mut memory = 0;
     let floor = images.path("floor");
-    let prepare = || images.remove("floor");
+    let prepare = || images.set_aside("floor");
     let contest = Contest::new("fetch: a signed gzip archive into a new store", rounds)
         .of_bytes(tar_size)
         .run(vec![
@@ -35,7 +35,7 @@ pub fn fetch(images: &Images, rounds: usize) -> Result<String> {
             Contestant::new("floor: gunzip, SHA-512", || floor::hash(&archive)),
             Contestant::prepared(
                 "dhow fetch",
-                || images.remove("fetched"),
+                || images.set_aside("fetched"),
                 || {
                     let used = images.dhow("fetched", &["fetch", text(&archive)?])?.run()?;
                     memory = memory.max(used);
@@ -44,7 +44,7 @@ pub fn fetch(images: &Images, rounds: usize) -> Result<String> {
             ),
             Contestant::prepared(
                 "skopeo copy, umoci unpack",
-                || images.remove("layout").and_then(|()| images.remove("bundle")),
+                || images.set_aside("layout").and_then(|()| images.set_aside("bundle")),
                 || {
                     let layout = format!("{}:latest", text(&images.path("layout"))?);
                     let (from, to) = (format!("oci-archive:{}:latest", text(&oci)?), format!("oci:{layout}"));

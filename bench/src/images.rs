@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use dhow_image::{BuildOptions, Entry, EntryKind, ImageManifest, Name, RootfsPath, TarWriter, build};
+use nix::unistd::syncfs;
 use sha2::{Digest, Sha256};
 
 use crate::program::{Program, text};
@@ -57,6 +58,19 @@ impl Images {
             fs::remove_file(&path)?;
         }
         Ok(())
+    }
+
+    /// Makes way for a path beneath the scratch directory. What was there is put on the disk, or whoever syncs next
+    /// would have to, and goes with the scratch directory: for minutes after files were removed, ext4 looks through
+    /// their inodes for each new file.
+    pub(crate) fn set_aside(&self, name: &str) -> Result<()> {
+        let path = self.path(name);
+        if path.exists() {
+            let mut aside = (0..).map(|number| self.path(&format!("{name}.{number}")));
+            let free = aside.find(|aside| !aside.exists()).expect("numbers do not end");
+            fs::rename(path, free)?;
+        }
+        Ok(syncfs(File::open(&self.scratch)?)?)
     }
 
     /// The root file system as a gzip archive.

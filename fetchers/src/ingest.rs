@@ -14,6 +14,7 @@
 //!
 //! All of this is blocking work, on threads made for that.
 
+mod read_ahead;
 mod record;
 
 use std::{
@@ -32,7 +33,7 @@ use dhow_trust::{
 };
 use tempfile::NamedTempFile;
 
-use self::record::with_record;
+use self::{read_ahead::ReadAhead, record::with_record};
 use crate::{
     download::{Growing, GrowingReader},
     error::Error,
@@ -106,7 +107,7 @@ impl Fetchling {
         match (signature, &name) {
             (Some(signature), Some(name)) => vouched = Some(self.verify(name, signature, means)?),
             (Some(signature), None) => {
-                let archive = self.open(Phase::Verifying, means.progress)?;
+                let archive = self.read_ahead(means.progress)?;
                 verify_for_any_name(means.keyring, signature, archive).map_err(|source| self.not_trusted(source))?;
             }
             (None, _) => {}
@@ -135,7 +136,7 @@ impl Fetchling {
     }
 
     fn verify(&self, name: &Name, signature: &[u8], means: &Means<'_>) -> Result<Vouched, Error> {
-        let archive = self.open(Phase::Verifying, means.progress)?;
+        let archive = self.read_ahead(means.progress)?;
         let verified = verify_detached(means.keyring, name, signature, archive);
         Ok(Vouched {
             verification: verified.map_err(|source| self.not_trusted(source))?,
@@ -201,15 +202,20 @@ impl Fetchling {
         self.archive.open().map_err(Error::Temporary)
     }
 
+    /// A reader for verification, which takes one thread's time alone.
+    fn read_ahead<'a>(&self, progress: &'a dyn Progress) -> Result<Counted<'a, ReadAhead<GrowingReader>>, Error> {
+        Ok(self.counted(ReadAhead::new(self.read()?), Phase::Verifying, progress))
+    }
+
     /// A reader that tells how far it is. As long as the archive is still coming, that is what is told.
-    fn open<'a>(&self, phase: Phase, progress: &'a dyn Progress) -> Result<Counted<'a, GrowingReader>, Error> {
+    fn counted<'a, R>(&self, reader: R, phase: Phase, progress: &'a dyn Progress) -> Counted<'a, R> {
         let size = self.archive.size();
         let progress = match size {
             Some(_) => progress,
             None => &NoProgress,
         };
         progress.begin(phase, &self.place, size);
-        Ok(Counted::new(self.read()?, progress))
+        Counted::new(reader, progress)
     }
 }
 
@@ -227,7 +233,7 @@ impl Believed {
             opened,
             ..
         } = self;
-        let archive = fetchling.open(Phase::Storing, progress)?;
+        let archive = fetchling.counted(fetchling.read()?, Phase::Storing, progress);
         let stage = || -> Result<StagedImage<'_>, Error> {
             let staged = match &opened {
                 Some(content) => store.stage(BufReader::with_capacity(BUFFER, self::opened(content.file.path())?)),

@@ -3,8 +3,10 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha512};
+use sha2::Digest;
 use thiserror::Error;
+
+use crate::sha512::Sha512;
 
 const PREFIX: &str = "sha512-";
 /// A shorter prefix would be ambiguous soon, and too easy to hit by chance.

@@ -27,6 +27,7 @@ mod name;
 mod patch;
 mod reference;
 mod registry_reference;
+mod sha512;
 mod validate;
 
 pub use archive::{
@@ -53,4 +54,5 @@ pub use name::{AcName, Name, NameError};
 pub use patch::{PatchError, Patched, patch};
 pub use reference::{Reference, ReferenceError};
 pub use registry_reference::{RegistryReference, RegistryReferenceError};
+pub use sha512::Sha512;
 pub use validate::{Validation, validate_archive, validate_manifest};

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 
-use sha2::{Digest, Sha512};
+use sha2::Digest;
 use tar::Header;
 use thiserror::Error;
 
@@ -13,6 +13,7 @@ use crate::{
     archive::{ArchiveError, Compression, Compressor, Decompressor, EntryKind, Limits, TarReader},
     image_id::ImageId,
     manifest::{ImageManifest, ManifestError},
+    sha512::Sha512,
 };
 
 /// The size of a tar's blocks in bytes.

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     fmt,
     fs::{self, File, OpenOptions},
-    io::{self, ErrorKind, Read, Write},
+    io::{self, BufRead, ErrorKind, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -87,6 +87,7 @@ pub(crate) struct StagedObjects {
     /// By the first byte of their names.
     new: BTreeMap<u8, HashSet<ObjectId>>,
     held: Vec<u8>,
+    written: u64,
 }
 
 impl StagedObjects {
@@ -95,41 +96,61 @@ impl StagedObjects {
             objects: objects.to_owned(),
             staging: staging.to_owned(),
             new: BTreeMap::new(),
-            held: vec![0; MAX_HELD],
+            held: Vec::new(),
+            written: 0,
         }
     }
 
     /// Takes in what `content` gives, which must be exactly `size` bytes.
-    pub(crate) fn add(&mut self, size: u64, content: impl Read) -> io::Result<ObjectId> {
+    pub(crate) fn add(&mut self, size: u64, content: impl BufRead) -> io::Result<ObjectId> {
         match usize::try_from(size) {
             Ok(size) if size <= MAX_HELD => self.add_small(size, content),
             _ => self.add_large(size, content),
         }
     }
 
-    fn add_small(&mut self, size: usize, mut content: impl Read) -> io::Result<ObjectId> {
-        content.read_exact(&mut self.held[..size])?;
-        let id = ObjectId(Sha256::digest(&self.held[..size]).into());
-        if !self.has(&id, size as u64) {
+    /// A content that lies in one piece is not copied.
+    fn add_small(&mut self, size: usize, mut content: impl BufRead) -> io::Result<ObjectId> {
+        let here = content.fill_buf()?;
+        if here.len() >= size {
+            let id = self.add_held(&here[..size])?;
+            content.consume(size);
+            return Ok(id);
+        }
+        let mut held = std::mem::take(&mut self.held);
+        held.resize(MAX_HELD, 0);
+        let added = content
+            .read_exact(&mut held[..size])
+            .and_then(|()| self.add_held(&held[..size]));
+        self.held = held;
+        added
+    }
+
+    fn add_held(&mut self, content: &[u8]) -> io::Result<ObjectId> {
+        let id = ObjectId(Sha256::digest(content).into());
+        let size = content.len() as u64;
+        if !self.has(&id, size) {
             let path = self.stage(&id)?;
-            create(&path)?.write_all(&self.held[..size])?;
+            create(&path)?.write_all(content)?;
+            self.written += size;
         }
         Ok(id)
     }
 
-    fn add_large(&mut self, size: u64, mut content: impl Read) -> io::Result<ObjectId> {
+    fn add_large(&mut self, size: u64, mut content: impl BufRead) -> io::Result<ObjectId> {
         let unnamed = self.staging.join("unnamed");
         let mut file = create(&unnamed)?;
         let mut hasher = Sha256::new();
         let mut left = size;
         while left > 0 {
-            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(self.held.len());
-            let read = content.read(&mut self.held[..wanted])?;
+            let here = content.fill_buf()?;
+            let read = here.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             if read == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
-            hasher.update(&self.held[..read]);
-            file.write_all(&self.held[..read])?;
+            hasher.update(&here[..read]);
+            file.write_all(&here[..read])?;
+            content.consume(read);
             left -= read as u64;
         }
         let id = ObjectId(hasher.finalize().into());
@@ -137,8 +158,14 @@ impl StagedObjects {
             fs::remove_file(&unnamed)?;
         } else {
             fs::rename(&unnamed, self.stage(&id)?)?;
+            self.written += size;
         }
         Ok(id)
+    }
+
+    /// How many bytes of new objects there are.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -76,7 +76,7 @@ impl Store {
                     .and_then(|file| file.sync_data())
                     .map_err(StoreError::io(&staged))?;
             } else {
-                let on_disk = self.sync_point()?;
+                let mut on_disk = self.sync_point()?;
                 let contents = if way == Way::Stubs {
                     Contents::Stubs
                 } else {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Read, Seek, Write},
+    io::{self, BufRead, BufWriter, Read, Seek, Write},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -19,6 +19,9 @@ use crate::{
     recipe::{MAX_SMALL, RecipeHead, RecipeWriter},
     store::{Store, SyncPoint},
 };
+
+/// Of so many bytes the disk is told while more come.
+const SYNC_AFTER: u64 = 32 << 20;
 
 /// An image that has been read whole and checked, and that nobody sees yet. Dropped, it leaves nothing.
 pub struct StagedImage<'store> {
@@ -39,7 +42,7 @@ impl Store {
     pub fn stage(&self, archive: impl Read + Send) -> Result<StagedImage<'_>, StoreError> {
         self.check_writable()?;
         let lock = locks::ingest(self.root())?;
-        let on_disk = self.sync_point()?;
+        let mut on_disk = self.sync_point()?;
         let tmp = self.tmp_dir();
         let directory = tempfile::Builder::new()
             .prefix("stage-")
@@ -57,6 +60,7 @@ impl Store {
             read_entries(
                 &mut TarReader::with_limits(tar, self.limits()),
                 &mut objects,
+                &mut on_disk,
                 &mut recipe,
                 &path,
             )
@@ -82,12 +86,14 @@ impl Store {
 
 /// Reads every entry: contents into objects, but for small ones, all else into the recipe. Gives back the manifest, and its JSON.
 fn read_entries(
-    tar: &mut TarReader<impl Read>,
+    tar: &mut TarReader<impl BufRead>,
     objects: &mut StagedObjects,
+    on_disk: &mut SyncPoint,
     recipe: &mut RecipeWriter<impl Write + Seek>,
     recipe_path: &Path,
 ) -> Result<(ImageManifest, Vec<u8>), StoreError> {
     let mut manifest = None;
+    let mut synced = 0;
     loop {
         let entry = tar.next_entry()?;
         let mut framing = tar.take_framing();
@@ -113,6 +119,10 @@ fn read_entries(
                 (_, Some(error)) => return Err(error.into()),
                 (added, None) => added.map_err(StoreError::io("tmp"))?,
             };
+            if objects.written() >= synced + SYNC_AFTER {
+                synced = objects.written();
+                on_disk.begin()?;
+            }
             recipe.object(&id, size).map_err(StoreError::io(recipe_path))?;
         }
     }
@@ -124,12 +134,29 @@ struct Content<'a, R> {
     error: Option<ArchiveError>,
 }
 
-impl<R: Read> Read for Content<'_, R> {
+impl<R: BufRead> Read for Content<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.tar.read_content(buffer).map_err(|error| {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl<R: BufRead> BufRead for Content<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        match self.tar.fill_content() {
+            Ok(bytes) => Ok(bytes),
+            Err(error) => {
+                self.error = Some(error);
+                Err(io::ErrorKind::InvalidData.into())
+            }
+        }
+    }
+
+    fn consume(&mut self, amount: usize) {
+        if let Err(error) = self.tar.consume_content(amount) {
             self.error = Some(error);
-            io::ErrorKind::InvalidData.into()
-        })
+        }
     }
 }
 
@@ -155,7 +182,7 @@ impl StagedImage<'_> {
     /// vouched for from now on, if this one is, and objects that it had lost are there again.
     ///
     /// When this returns, a power cut loses nothing of it.
-    pub fn commit(self, provenance: &serde_json::Value, standing: Standing) -> Result<ImageId, StoreError> {
+    pub fn commit(mut self, provenance: &serde_json::Value, standing: Standing) -> Result<ImageId, StoreError> {
         self.write(
             PROVENANCE,
             &serde_json::to_vec_pretty(provenance).expect("a JSON value can be written as JSON"),

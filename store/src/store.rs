@@ -34,11 +34,16 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
+    thread::{self, JoinHandle},
 };
 
 use dhow_image::{ImageId, ImageIdPrefix, ImageManifest, Labels, Limits, Name};
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+    unistd::syncfs,
+};
 
 use crate::{
     discard::discard,
@@ -270,8 +275,9 @@ impl Store {
     /// Begins something that is to be on the disk as a whole.
     pub(crate) fn sync_point(&self) -> Result<SyncPoint, StoreError> {
         Ok(SyncPoint {
-            directory: File::open(&self.root).map_err(StoreError::io(&self.root))?,
+            directory: Arc::new(File::open(&self.root).map_err(StoreError::io(&self.root))?),
             root: self.root.clone(),
+            ahead: None,
         })
     }
 }
@@ -281,17 +287,45 @@ impl Store {
 /// The kernel tells each open file of a failed write once, and a file that is opened later only if nobody was told
 /// yet: so it must be opened before the first write.
 pub(crate) struct SyncPoint {
-    directory: File,
+    directory: Arc<File>,
     root: PathBuf,
+    /// Puts a part on the disk while more is written.
+    ahead: Option<JoinHandle<nix::Result<()>>>,
 }
 
 impl SyncPoint {
+    /// Begins to put on the disk what was written so far, unless that is being done already: a disk that has nothing
+    /// to do until the end makes the end long.
+    pub(crate) fn begin(&mut self) -> Result<(), StoreError> {
+        if self.ahead.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.await_ahead()?;
+            let directory = self.directory.clone();
+            self.ahead = Some(thread::spawn(move || syncfs(&directory)));
+        }
+        Ok(())
+    }
+
     /// Puts all that was written to the store's file system on the disk: one call, however many files there are.
-    pub(crate) fn sync(&self) -> Result<(), StoreError> {
-        nix::unistd::syncfs(&self.directory).map_err(|errno| StoreError::Io {
+    pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
+        self.await_ahead()?;
+        syncfs(&self.directory).map_err(|errno| self.failed(errno))
+    }
+
+    /// What went wrong is told to one call alone.
+    fn await_ahead(&mut self) -> Result<(), StoreError> {
+        match self.ahead.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(synced) => synced
+                .expect("a system call does not panic")
+                .map_err(|errno| self.failed(errno)),
+        }
+    }
+
+    fn failed(&self, errno: Errno) -> StoreError {
+        StoreError::Io {
             path: self.root.clone(),
             source: errno.into(),
-        })
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading a tar as an image, entry by entry, in one pass.
 
-use std::io::Read;
+use std::io::{BufRead, Read};
 
 use tar::EntryType;
 
@@ -33,6 +33,29 @@ pub struct TarReader<R> {
     has_top: bool,
     is_lost: bool,
     is_known: bool,
+}
+
+impl<R: BufRead> TarReader<R> {
+    /// A part of the current entry's content, where it lies; none at its end. What the caller is done with it says by
+    /// [`Self::consume_content`].
+    pub fn fill_content(&mut self) -> Result<&[u8], ArchiveError> {
+        if self.content_left == 0 {
+            return Ok(&[]);
+        }
+        let bytes = self.tar.fill_buf()?;
+        if bytes.is_empty() {
+            return Err(ArchiveError::Truncated);
+        }
+        let left = usize::try_from(self.content_left).unwrap_or(usize::MAX);
+        Ok(&bytes[..left.min(bytes.len())])
+    }
+
+    /// Goes on behind so many bytes of what [`Self::fill_content`] gave.
+    pub fn consume_content(&mut self, amount: usize) -> Result<(), ArchiveError> {
+        self.tar.consume(amount);
+        self.content_left -= amount as u64;
+        self.advance(amount as u64)
+    }
 }
 
 impl<R: Read> TarReader<R> {

@@ -3,7 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Read},
+    io::{self, BufRead, Read},
     sync::{
         Arc,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -12,8 +12,8 @@ use std::{
 };
 
 use super::{ArchiveError, Decompressor};
-use crate::image_id::ImageId;
-use sha2::{Digest, Sha512};
+use crate::{image_id::ImageId, sha512::Sha512};
+use sha2::Digest;
 
 /// What is handed from thread to thread.
 const BUFFER: usize = 128 << 10;
@@ -118,14 +118,25 @@ pub struct TarPipe {
 
 impl Read for TarPipe {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(out)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl BufRead for TarPipe {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.position == self.current.len() {
-            let Ok(buffer) = self.buffers.recv() else { return Ok(0) };
+            let Ok(buffer) = self.buffers.recv() else {
+                return Ok(&[]);
+            };
             self.current = buffer;
             self.position = 0;
         }
-        let read = out.len().min(self.current.len() - self.position);
-        out[..read].copy_from_slice(&self.current[self.position..self.position + read]);
-        self.position += read;
-        Ok(read)
+        Ok(&self.current[self.position..])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.position += amount;
     }
 }

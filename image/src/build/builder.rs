@@ -11,11 +11,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sha2::Sha512;
-
 use super::{BuildError, BuildOptions, Built};
 use crate::{
-    ImageId,
+    ImageId, Sha512,
     archive::{Compressor, DigestWriter, Entry, EntryKind, RootfsPath, TarWriter},
 };
 

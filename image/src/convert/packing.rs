@@ -5,12 +5,11 @@ use std::{
     io::{self, Read, Write},
 };
 
-use sha2::Sha512;
-
 use super::ConvertError;
 use crate::{
     archive::{Compression, Compressor, DigestWriter, Entry, EntryKind, RootfsPath, TarWriter},
     image_id::ImageId,
+    sha512::Sha512,
 };
 
 /// An ACI that is being written, its manifest first.

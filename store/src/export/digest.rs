@@ -6,8 +6,8 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use dhow_image::ImageId;
-use sha2::{Digest, Sha512};
+use dhow_image::{ImageId, Sha512};
+use sha2::Digest;
 
 /// How many buffers can wait: two megabytes.
 const QUEUE: usize = 16;

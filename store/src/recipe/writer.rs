@@ -21,7 +21,7 @@ impl<W: Write + Seek> RecipeWriter<W> {
                 tar_size: 0,
             },
         )?;
-        let mut encoder = zstd::Encoder::new(out, 3)?;
+        let mut encoder = zstd::Encoder::new(out, 1)?;
         encoder.include_checksum(true)?;
         Ok(Self {
             frame: BufWriter::with_capacity(MAX_FRAMING, encoder),
