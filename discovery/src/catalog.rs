@@ -15,6 +15,7 @@
 //! the format in prose.
 
 mod error;
+mod lines;
 mod memory;
 mod signed;
 mod version;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     error::CatalogError,
+    lines::CatalogLines,
     memory::{Accepted, CatalogMemory},
     signed::SignedCatalog,
     version::{VersionRange, VersionRangeError},
@@ -130,26 +132,7 @@ impl Catalog {
 
     /// The JSON that is signed: always the same for the same catalog. Each image is one line.
     pub fn to_json(&self) -> Vec<u8> {
-        const VALID: &str = "a catalog has only text keys";
-        let head = CatalogHead {
-            kind: self.kind.clone(),
-            format: self.format,
-            prefix: self.prefix.clone(),
-            serial: self.serial,
-            issued: self.issued,
-            expires: self.expires,
-        };
-        let mut json = serde_json::to_vec_pretty(&head).expect(VALID);
-        json.truncate(json.len() - "\n}".len());
-        json.extend_from_slice(b",\n  \"images\": [");
-        for (number, image) in self.images.iter().enumerate() {
-            let before = if number == 0 { "\n    " } else { ",\n    " };
-            json.extend_from_slice(before.as_bytes());
-            serde_json::to_writer(&mut json, image).expect(VALID);
-        }
-        let end = if self.images.is_empty() { "]\n}\n" } else { "\n  ]\n}\n" };
-        json.extend_from_slice(end.as_bytes());
-        json
+        CatalogLines::of(self).to_json()
     }
 
     /// Reads what [`Catalog::to_json`] wrote. Fields that are not known are passed over.

@@ -32,8 +32,8 @@ mod trace;
 
 pub use bucket::{BucketError, BucketSettings, Buckets};
 pub use catalog::{
-    Accepted, Catalog, CatalogError, CatalogHead, CatalogImage, CatalogMemory, FileFacts, SignedCatalog, VersionRange,
-    VersionRangeError,
+    Accepted, Catalog, CatalogError, CatalogHead, CatalogImage, CatalogLines, CatalogMemory, FileFacts, SignedCatalog,
+    VersionRange, VersionRangeError,
 };
 pub use discover::{
     CatalogLink, Discovery, Endpoint, Options, PageAnswer, PageSource, discover, discover_catalogs, discover_pubkeys,

@@ -9,11 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use dhow_discovery::Catalog;
+use dhow_discovery::CatalogLines;
 use dhow_trust::Fingerprint;
-use object_store::{ObjectMeta, path::Path};
+use object_store::path::Path;
 
-use crate::Record;
+use crate::{folder::VersionFile, listing::ListedFile};
 
 /// What was read of a site. Its clones are one and the same.
 #[derive(Clone, Debug, Default)]
@@ -21,18 +21,29 @@ pub(crate) struct Cache(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Folders of names, and in each the records.
-    folders: HashMap<String, HashMap<Path, KnownRecord>>,
+    folders: HashMap<Path, KnownFolder>,
     catalog: Option<KnownCatalog>,
 }
 
-/// A record, and what the store called the version of the file that it was read from.
-#[derive(Clone, Debug)]
-pub(crate) struct KnownRecord {
-    pub(crate) e_tag: String,
-    pub(crate) record: Record,
-    /// Whether the index of its folder has it too.
-    pub(crate) is_indexed: bool,
+/// What is known of the folder of a name.
+#[derive(Debug, Default)]
+struct KnownFolder {
+    /// The versions, by the name of their file, and whether the index has them too.
+    versions: HashMap<String, (Arc<VersionFile>, bool)>,
+    /// Of what the pages of older versions were made.
+    pages: Vec<String>,
+    /// That, as the index has it.
+    indexed_pages: Vec<String>,
+}
+
+/// All that is known of a folder.
+pub(crate) struct Known {
+    pub(crate) versions: Vec<Arc<VersionFile>>,
+    /// How many of them the index does not have.
+    pub(crate) loose: usize,
+    pub(crate) pages: Vec<String>,
+    /// Whether the index knows of these pages.
+    pub(crate) has_pages: bool,
 }
 
 /// A catalog that was verified.
@@ -40,72 +51,82 @@ pub(crate) struct KnownRecord {
 struct KnownCatalog {
     file: Bytes,
     signers: Vec<Fingerprint>,
-    catalog: Arc<Catalog>,
+    catalog: Arc<CatalogLines>,
 }
 
 impl Cache {
-    /// The record in a file that was just listed.
-    pub(crate) fn record(&self, file: &ObjectMeta) -> Option<Record> {
-        let state = self.state();
-        let known = state.folders.get(folder(&file.location))?.get(&file.location)?;
-        (file.e_tag.as_ref() == Some(&known.e_tag)).then(|| known.record.clone())
+    /// The version in a file that was just listed.
+    pub(crate) fn version(&self, folder: &Path, file: &ListedFile) -> Option<Arc<VersionFile>> {
+        self.state().folders.get(folder)?.version(file).cloned()
     }
 
     /// How many of these files would have to be read.
-    pub(crate) fn missing(&self, files: &[ObjectMeta]) -> usize {
-        let state = self.state();
-        let is_known = |file: &&ObjectMeta| {
-            let known = state.folders.get(folder(&file.location));
-            let known = known.and_then(|known| known.get(&file.location));
-            known.is_some_and(|known| file.e_tag.as_ref() == Some(&known.e_tag))
-        };
-        files.len() - files.iter().filter(is_known).count()
-    }
-
-    /// Keeps what was read from a file after it was listed.
-    pub(crate) fn keep_record(&self, file: &ObjectMeta, record: &Record) {
-        if let Some(e_tag) = file.e_tag.clone() {
-            let known = KnownRecord {
-                e_tag,
-                record: record.clone(),
-                is_indexed: false,
-            };
-            self.keep([(file.location.clone(), known)]);
+    pub(crate) fn missing(&self, folder: &Path, files: &[ListedFile]) -> usize {
+        match self.state().folders.get(folder) {
+            Some(known) => files.iter().filter(|file| known.version(file).is_none()).count(),
+            None => files.len(),
         }
     }
 
-    pub(crate) fn keep(&self, records: impl IntoIterator<Item = (Path, KnownRecord)>) {
+    /// Keeps versions, and whether the index of their folder has them. Those without an entity tag are read each time.
+    pub(crate) fn keep(&self, folder: &Path, versions: impl IntoIterator<Item = (Arc<VersionFile>, bool)>) {
         let mut state = self.state();
-        for (path, known) in records {
-            let folder = state.folders.entry(folder(&path).to_owned()).or_default();
-            folder.insert(path, known);
+        let known = state.folders.entry(folder.clone()).or_default();
+        let versions = versions.into_iter().filter(|(version, _)| version.e_tag.is_some());
+        let versions = versions.map(|(version, is_indexed)| (version.file.clone(), (version, is_indexed)));
+        known.versions.extend(versions);
+    }
+
+    /// Forgets the versions of a folder that are not among those that were just listed.
+    pub(crate) fn retain(&self, folder: &Path, listed: &[ListedFile]) {
+        if let Some(known) = self.state().folders.get_mut(folder) {
+            let listed: HashSet<&str> = listed.iter().map(|file| file.name.as_str()).collect();
+            known.versions.retain(|file, _| listed.contains(file.as_str()));
         }
     }
 
-    /// Forgets the records of a folder that are not among those that were just listed.
-    pub(crate) fn retain(&self, folder: &Path, listed: &[ObjectMeta]) {
-        let folder: &str = folder.as_ref();
-        if let Some(known) = self.state().folders.get_mut(folder) {
-            let listed: HashSet<&Path> = listed.iter().map(|file| &file.location).collect();
-            known.retain(|path, _| listed.contains(path));
+    /// Of what the pages of older versions were made.
+    pub(crate) fn pages(&self, folder: &Path) -> Vec<String> {
+        let state = self.state();
+        state
+            .folders
+            .get(folder)
+            .map(|known| known.pages.clone())
+            .unwrap_or_default()
+    }
+
+    /// Keeps that, and whether the index of the folder has it.
+    pub(crate) fn keep_pages(&self, folder: &Path, pages: Vec<String>, is_indexed: bool) {
+        let mut state = self.state();
+        let known = state.folders.entry(folder.clone()).or_default();
+        if is_indexed {
+            known.indexed_pages.clone_from(&pages);
         }
+        known.pages = pages;
     }
 
     /// All that is known of a folder.
-    pub(crate) fn folder(&self, folder: &Path) -> Vec<(Path, KnownRecord)> {
-        let (state, folder): (_, &str) = (self.state(), folder.as_ref());
-        let known = state.folders.get(folder).into_iter().flatten();
-        known.map(|(path, known)| (path.clone(), known.clone())).collect()
+    pub(crate) fn folder(&self, folder: &Path) -> Known {
+        let state = self.state();
+        let known = state.folders.get(folder);
+        let versions = known.into_iter().flat_map(|known| known.versions.values());
+        let loose = versions.clone().filter(|(_, is_indexed)| !is_indexed).count();
+        Known {
+            versions: versions.map(|(version, _)| version.clone()).collect(),
+            loose,
+            pages: known.map(|known| known.pages.clone()).unwrap_or_default(),
+            has_pages: known.is_none_or(|known| known.pages == known.indexed_pages),
+        }
     }
 
     /// What this file says, if it was verified before by keys of these signers.
-    pub(crate) fn catalog(&self, file: &Bytes, signers: &[Fingerprint]) -> Option<Arc<Catalog>> {
+    pub(crate) fn catalog(&self, file: &Bytes, signers: &[Fingerprint]) -> Option<Arc<CatalogLines>> {
         let state = self.state();
         let known = state.catalog.as_ref()?;
         (known.file == file && known.signers == signers).then(|| known.catalog.clone())
     }
 
-    pub(crate) fn keep_catalog(&self, file: Bytes, signers: Vec<Fingerprint>, catalog: Arc<Catalog>) {
+    pub(crate) fn keep_catalog(&self, file: Bytes, signers: Vec<Fingerprint>, catalog: Arc<CatalogLines>) {
         self.state().catalog = Some(KnownCatalog { file, signers, catalog });
     }
 
@@ -114,6 +135,9 @@ impl Cache {
     }
 }
 
-fn folder(file: &Path) -> &str {
-    file.as_ref().rsplit_once('/').map_or("", |(folder, _)| folder)
+impl KnownFolder {
+    fn version(&self, file: &ListedFile) -> Option<&Arc<VersionFile>> {
+        let (version, _) = self.versions.get(&file.name)?;
+        (file.e_tag.is_some() && file.e_tag == version.e_tag).then_some(version)
+    }
 }

@@ -136,8 +136,8 @@ impl Site {
 
     /// One name of each catalog that there is, and of the site's own, where it has images of its own.
     async fn catalog_names(&self) -> Result<Vec<Name>, Error> {
-        let hosts = self.files.list(&self.layout.hosts()).await?.common_prefixes;
-        let hosts = hosts.iter().filter_map(|host| Name::new(host.filename()?).ok());
+        let hosts = self.files.list(&self.layout.hosts(), |_| false).await?.folders;
+        let hosts = hosts.into_iter().filter_map(|host| Name::new(host).ok());
         let base = self.layout.base().name();
         let mut names = Vec::new();
         for host in hosts {

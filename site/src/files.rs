@@ -12,9 +12,8 @@ use bytes::Bytes;
 use dhow_discovery::{BucketSettings, Buckets, FileFacts, Scheme};
 use futures::{StreamExt, TryStreamExt};
 use object_store::{
-    Attribute, Attributes, Error as StoreError, GetOptions, GetResult, ListResult, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, WriteMultipart, local::LocalFileSystem,
-    path::Path,
+    Attribute, Attributes, Error as StoreError, GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, WriteMultipart, local::LocalFileSystem, path::Path,
 };
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
@@ -164,18 +163,6 @@ impl Files {
         }
     }
 
-    /// The files and folders in a folder; nothing if there is no folder.
-    pub(crate) async fn list(&self, folder: &Path) -> Result<ListResult, Error> {
-        match self.store.list_with_delimiter(Some(folder)).await {
-            Err(StoreError::NotFound { .. }) => Ok(ListResult {
-                common_prefixes: vec![],
-                objects: vec![],
-                extensions: Default::default(),
-            }),
-            other => other.map_err(|source| self.failed("list", folder, source)),
-        }
-    }
-
     /// Every file in a folder and in those below it.
     pub(crate) async fn list_below(&self, folder: &Path) -> Result<Vec<ObjectMeta>, Error> {
         match self.store.list(Some(folder)).try_collect().await {
@@ -197,11 +184,11 @@ impl Files {
     }
 
     /// Puts a small file in place, unless there is one.
-    pub(crate) async fn write_missing(&self, path: &Path, content: impl Into<Bytes>) -> Result<(), Error> {
+    pub(crate) async fn write_missing(&self, path: &Path, content: impl FnOnce() -> String) -> Result<(), Error> {
         if self.size(path).await?.is_some() {
             return Ok(());
         }
-        match self.put(path, content.into(), PutMode::Create).await {
+        match self.put(path, content().into(), PutMode::Create).await {
             Ok(()) | Err(StoreError::AlreadyExists { .. }) => Ok(()),
             Err(source) => Err(self.failed("write", path, source)),
         }

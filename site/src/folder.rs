@@ -7,161 +7,290 @@
 //! `RECORDS` has the records of a name in one file, each with the entity tag of the file that it was read from: JSON, one
 //! to a line. It is no truth but a shortcut. An entry counts only where the listing has the same entity tag, so whoever
 //! copies a site to another place, where all tags are others, only reads each record once more. It is written where more
-//! than a few records were not in it: most of the times one publishes, it stays as it is.
+//! than a few records were not in it, or another of the pages of older versions was written: most of the times one
+//! publishes, it stays as it is.
 
-use std::fmt::Write as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use dhow_image::Name;
-use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, path::Path};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Layout, Record, Site, cache::KnownRecord};
+use crate::{
+    Error, Layout, Record, Site,
+    brief::{Brief, Versioned},
+    cache::Known,
+    listing::ListedFile,
+};
 
-/// How many small files are read at once.
-const READS: usize = 16;
 /// How many records of a name may be read one by one.
 const LOOSE: usize = 16;
 
 /// What lies in the folder of a name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Folder {
+    /// The folder.
+    pub(crate) path: Path,
     /// What is published under exactly this name.
-    pub(crate) records: Vec<Record>,
+    pub(crate) versions: Vec<Arc<VersionFile>>,
     /// The names one path segment longer.
     pub(crate) children: Vec<Name>,
     /// Notes of archives that are being taken away.
     pub(crate) removals: Vec<Path>,
+    /// The numbers of the pages of older versions that are there.
+    pub(crate) pages: BTreeSet<usize>,
 }
 
-/// A line of the index.
+/// The record of a version as it lies in its folder, read no further than is needed to put it in order.
+#[derive(Debug, PartialEq)]
+pub(crate) struct VersionFile {
+    /// The file's name in its folder.
+    pub(crate) file: String,
+    /// What the store called the version of the file that it was read from.
+    pub(crate) e_tag: Option<String>,
+    pub(crate) brief: Brief,
+    json: Bytes,
+}
+
+/// The first line of the index.
+#[derive(Default, Serialize, Deserialize)]
+struct Head {
+    /// Of what each page of older versions was made.
+    pages: Vec<String>,
+}
+
+/// What stands before a record in its line of the index.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Line {
     file: String,
     e_tag: String,
-    record: Record,
+    brief: Brief,
+}
+
+impl Versioned for VersionFile {
+    fn version(&self) -> &str {
+        self.brief.version()
+    }
+
+    fn platform(&self) -> [Option<&str>; 2] {
+        self.brief.platform()
+    }
+
+    fn published(&self) -> DateTime<Utc> {
+        self.brief.published()
+    }
+
+    fn is_yanked(&self) -> bool {
+        self.brief.is_yanked()
+    }
+}
+
+impl VersionFile {
+    #[cfg(test)]
+    pub(crate) fn example(version: &str) -> Arc<Self> {
+        let record = Record::example(&[("version", version)]);
+        Arc::new(Self {
+            file: format!("{version}.aci.json"),
+            e_tag: Some(version.to_owned()),
+            brief: Brief::of(&record),
+            json: record.to_json().into(),
+        })
+    }
+
+    fn read(file: &ListedFile, path: &Path, location: &str, json: Bytes) -> Result<Self, Error> {
+        let record = parse(&json, path, location)?;
+        Ok(Self {
+            file: file.name.clone(),
+            e_tag: file.e_tag.clone(),
+            brief: Brief::of(&record),
+            json,
+        })
+    }
+
+    /// A line of the index. One that cannot be read is of no use, and does no harm.
+    fn of_line(index: &Bytes, line: &[u8]) -> Option<Self> {
+        let mut values = serde_json::Deserializer::from_slice(line).into_iter::<Line>();
+        let known = values.next()?.ok()?;
+        Some(Self {
+            file: known.file,
+            e_tag: Some(known.e_tag),
+            brief: known.brief,
+            json: index.slice_ref(line.get(values.byte_offset()..)?),
+        })
+    }
+
+    fn to_line(&self) -> Option<String> {
+        let record: Record = serde_json::from_slice(&self.json).ok()?;
+        let line = Line {
+            file: self.file.clone(),
+            e_tag: self.e_tag.clone()?,
+            brief: self.brief.clone(),
+        };
+        const VALID: &str = "a record has only text keys";
+        let [line, record] = [serde_json::to_string(&line), serde_json::to_string(&record)];
+        Some(format!("{} {}\n", line.expect(VALID), record.expect(VALID)))
+    }
 }
 
 impl Site {
     /// What is published under exactly this name.
     pub async fn versions(&self, name: &Name) -> Result<Vec<Record>, Error> {
-        Ok(self.folder(name).await?.records)
+        let folder = self.folder(name).await?;
+        self.records(&folder.path, &folder.versions).await
     }
 
     pub(crate) async fn folder(&self, name: &Name) -> Result<Folder, Error> {
         let path = self.layout.archives(name);
-        let listing = self.files.list(&path).await?;
-        let (index, mut files) = (self.layout.index(name), listing.objects);
-        let has_index = files.iter().any(|file| file.location == index);
-        let removals = files.iter().map(|file| &file.location);
-        let removals = removals.filter(|file| Layout::is_removal(file)).cloned().collect();
-        files.retain(|file| Layout::is_version_record(&file.location));
+        let listing = self.files.list(&path, Layout::is_of_folder).await?;
+        let (mut files, mut folder) = (Vec::new(), Folder::default());
+        let mut has_index = false;
+        for file in listing.files {
+            if Layout::is_removal(&file.name) {
+                folder.removals.push(in_folder(&path, &file.name)?);
+            } else if let Some(number) = Layout::older_number(&file.name) {
+                folder.pages.insert(number);
+            } else if Layout::is_version_record(&file.name) {
+                files.push(file);
+            } else {
+                has_index = true;
+            }
+        }
         self.cache.retain(&path, &files);
-        if has_index && self.cache.missing(&files) > LOOSE {
+        if has_index && self.cache.missing(&path, &files) > LOOSE {
             self.read_index(name, &path, &files).await?;
         }
-        Ok(Folder {
-            records: self.read_records(files).await?,
-            children: names_of(listing.common_prefixes, Some(name)),
-            removals,
-        })
+        folder.versions = self.read_versions(&path, files).await?;
+        folder.children = names_of(listing.folders, Some(name));
+        folder.path = path;
+        Ok(folder)
+    }
+
+    /// Those of the versions in files that were just listed which are still there.
+    async fn read_versions(&self, folder: &Path, files: Vec<ListedFile>) -> Result<Vec<Arc<VersionFile>>, Error> {
+        let mut found: Vec<_> = files.iter().map(|file| self.cache.version(folder, file)).collect();
+        let missing = files.iter().zip(&found).filter(|(_, found)| found.is_none());
+        let names: Vec<_> = missing.map(|(file, _)| file.name.clone()).collect();
+        let mut read = self.files.read_all(folder, names).await?.into_iter();
+        for (file, found) in files.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
+            let Some(json) = read.next().flatten() else { continue };
+            let path = in_folder(folder, &file.name)?;
+            let version = Arc::new(VersionFile::read(file, &path, self.files.location(), json)?);
+            self.cache.keep(folder, [(version.clone(), false)]);
+            *found = Some(version);
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The records of these versions, whole.
+    pub(crate) async fn records(&self, folder: &Path, versions: &[Arc<VersionFile>]) -> Result<Vec<Record>, Error> {
+        let mut records = Vec::new();
+        for version in versions {
+            match serde_json::from_slice(&version.json) {
+                Ok(record) => records.push(record),
+                // It is from an index that somebody else made.
+                Err(_) => records.extend(self.read_record(&in_folder(folder, &version.file)?).await?),
+            }
+        }
+        Ok(records)
     }
 
     /// The records in files that were just listed.
     pub(crate) async fn read_records(&self, files: Vec<ObjectMeta>) -> Result<Vec<Record>, Error> {
-        let records = files.into_iter().map(|file| async move {
-            if let Some(record) = self.cache.record(&file) {
-                return Ok(Some(record));
-            }
-            let record = self.read_record(&file.location).await?;
-            if let Some(record) = &record {
-                self.cache.keep_record(&file, record);
-            }
-            Ok(record)
-        });
-        futures::stream::iter(records)
-            .buffered(READS)
-            .try_filter_map(|record| async { Ok(record) })
-            .try_collect()
-            .await
+        let mut folders: BTreeMap<Path, Vec<ListedFile>> = BTreeMap::new();
+        for file in files {
+            let mut parts: Vec<_> = file.location.parts().collect();
+            let Some(name) = parts.pop() else { continue };
+            folders
+                .entry(parts.into_iter().collect())
+                .or_default()
+                .push(ListedFile {
+                    name: name.as_ref().to_owned(),
+                    e_tag: file.e_tag,
+                });
+        }
+        let mut records = Vec::new();
+        for (folder, files) in folders {
+            let versions = self.read_versions(&folder, files).await?;
+            records.extend(self.records(&folder, &versions).await?);
+        }
+        Ok(records)
     }
 
     pub(crate) async fn read_record(&self, path: &Path) -> Result<Option<Record>, Error> {
-        let Some(json) = self.files.read(path).await? else {
-            return Ok(None);
-        };
-        serde_json::from_slice(&json)
-            .map(Some)
-            .map_err(|source| Error::DamagedRecord {
-                location: self.files.location().to_owned(),
-                path: path.to_string(),
-                source,
-            })
+        let json = self.files.read(path).await?;
+        json.map(|json| parse(&json, path, self.files.location())).transpose()
     }
 
-    async fn read_index(&self, name: &Name, folder: &Path, files: &[ObjectMeta]) -> Result<(), Error> {
+    async fn read_index(&self, name: &Name, folder: &Path, files: &[ListedFile]) -> Result<(), Error> {
         let Some(index) = self.files.read(&self.layout.index(name)).await? else {
             return Ok(());
         };
-        // A line that cannot be read is of no use, and does no harm.
-        let lines = index.split(|&byte| byte == b'\n');
-        let lines = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok());
-        let known = lines.filter_map(|line| {
-            let path = Path::parse(format!("{folder}/{}", line.file)).ok()?;
-            let known = KnownRecord {
-                e_tag: line.e_tag,
-                record: line.record,
-                is_indexed: true,
-            };
-            Some((path, known))
-        });
-        self.cache.keep(known);
+        let mut lines = index.split(|&byte| byte == b'\n');
+        let head = lines.next().and_then(|head| serde_json::from_slice::<Head>(head).ok());
+        self.cache.keep_pages(folder, head.unwrap_or_default().pages, true);
+        let known = lines.filter_map(|line| VersionFile::of_line(&index, line));
+        self.cache.keep(folder, known.map(|version| (Arc::new(version), true)));
         self.cache.retain(folder, files);
         Ok(())
     }
 
     /// Writes the index of a name, or takes it away, if it has become of less use than it could be.
     pub(crate) async fn keep_index(&self, name: &Name) -> Result<(), Error> {
-        let mut known = self.cache.folder(&self.layout.archives(name));
+        let folder = self.layout.archives(name);
         let index = self.layout.index(name);
-        if known.is_empty() {
+        let Known {
+            mut versions,
+            loose,
+            pages,
+            has_pages,
+        } = self.cache.folder(&folder);
+        if versions.is_empty() {
             return self.files.remove(&index).await;
         }
-        if known.iter().filter(|(_, known)| !known.is_indexed).count() <= LOOSE {
+        if loose <= LOOSE && has_pages {
             return Ok(());
         }
-        known.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let mut text = String::new();
-        for (path, known) in &known {
-            let line = Line {
-                file: path.filename().unwrap_or_default().to_owned(),
-                e_tag: known.e_tag.clone(),
-                record: known.record.clone(),
-            };
-            let line = serde_json::to_string(&line).expect("a record has only text keys");
-            writeln!(text, "{line}").expect("writing to a string does not fail");
-        }
+        versions.sort_by(|a, b| a.file.cmp(&b.file));
+        let head = Head { pages: pages.clone() };
+        let mut text = serde_json::to_string(&head).expect("a list of texts is JSON");
+        text.push('\n');
+        text.extend(versions.iter().filter_map(|version| version.to_line()));
         self.files.write(&index, text).await?;
-        let indexed = known.into_iter().map(|(path, known)| {
-            let known = KnownRecord {
-                is_indexed: true,
-                ..known
-            };
-            (path, known)
-        });
-        self.cache.keep(indexed);
+        self.cache.keep_pages(&folder, pages, true);
+        self.cache
+            .keep(&folder, versions.into_iter().map(|version| (version, true)));
         Ok(())
     }
 }
 
+fn parse(json: &[u8], path: &Path, location: &str) -> Result<Record, Error> {
+    serde_json::from_slice(json).map_err(|source| Error::DamagedRecord {
+        location: location.to_owned(),
+        path: path.to_string(),
+        source,
+    })
+}
+
+fn in_folder(folder: &Path, name: &str) -> Result<Path, Error> {
+    Path::parse(format!("{folder}/{name}")).map_err(|_| Error::NotFound {
+        location: folder.to_string(),
+        path: name.to_owned(),
+    })
+}
+
 /// The names whose folders these are, sorted. What is no name was not put there by us.
-pub(crate) fn names_of(folders: Vec<Path>, parent: Option<&Name>) -> Vec<Name> {
-    let name = |folder: &Path| match (folder.filename()?, parent) {
-        (last, Some(parent)) => Name::new(format!("{parent}/{last}")).ok(),
-        (last, None) => Name::new(last).ok(),
+pub(crate) fn names_of(folders: Vec<String>, parent: Option<&Name>) -> Vec<Name> {
+    let name = |folder: String| match parent {
+        Some(parent) => Name::new(format!("{parent}/{folder}")).ok(),
+        None => Name::new(folder).ok(),
     };
-    let mut names: Vec<_> = folders.iter().filter_map(name).collect();
+    let mut names: Vec<_> = folders.into_iter().filter_map(name).collect();
     names.sort();
     names
 }

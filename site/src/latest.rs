@@ -4,14 +4,14 @@ use std::cmp::Ordering;
 
 use semver::Version;
 
-use crate::Record;
+use crate::{Record, brief::Versioned};
 
-/// The highest version among `records`: by semantic versioning where both are such versions, else the one published
+/// The highest version among these: by semantic versioning where both are such versions, else the one published
 /// later. A pre-release is the latest only where there is nothing else, and what was yanked never.
-pub(crate) fn highest<'a>(records: impl IntoIterator<Item = &'a Record>) -> Option<&'a Record> {
-    let mut records: Vec<_> = records.into_iter().filter(|record| record.yanked.is_none()).collect();
-    sort(&mut records);
-    records.into_iter().next()
+pub(crate) fn highest<'a, T: Versioned>(versions: impl IntoIterator<Item = &'a T>) -> Option<&'a T> {
+    let mut versions: Vec<_> = versions.into_iter().filter(|version| !version.is_yanked()).collect();
+    sort(&mut versions);
+    versions.into_iter().next()
 }
 
 /// The version before `record`, of the same platform: that from which most come who fetch this one.
@@ -34,18 +34,25 @@ pub(crate) fn before<'a>(records: &'a [Record], record: &Record) -> Option<&'a R
     records.iter().find(|other| std::ptr::eq(*other, version))
 }
 
-/// Sorts records, latest first.
-pub(crate) fn sort(records: &mut [&Record]) {
+/// Sorts versions, latest first.
+pub(crate) fn sort<T: Versioned + ?Sized>(versions: &mut [&T]) {
+    let mut parsed: Vec<_> = versions.iter().map(|version| Parsed::of(*version)).collect();
     // The order between a semantic version and another is that of time, which could contradict that of versions:
     // first the latest of each kind is found, and the kinds are put in order by these.
-    let newest_of = |kind: Kind| records.iter().filter(|r| kind_of(r) == kind).map(|r| r.published).max();
+    let newest_of = |kind: Kind| {
+        let of_kind = parsed.iter().filter(|version| version.kind() == kind);
+        of_kind.map(|version| version.of.published()).max()
+    };
     let semantic_first = newest_of(Kind::Semantic) >= newest_of(Kind::Other);
-    let rank = |record: &Record| match kind_of(record) {
+    let rank = |version: &Parsed<'_, T>| match version.kind() {
         Kind::Semantic => (false, !semantic_first),
         Kind::Other => (false, semantic_first),
         Kind::PreRelease => (true, false),
     };
-    records.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| within_kind(b, a)));
+    parsed.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| b.within_kind(a)));
+    for (place, sorted) in versions.iter_mut().zip(parsed) {
+        *place = sorted.of;
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,61 +62,54 @@ enum Kind {
     Other,
 }
 
-fn kind_of(record: &Record) -> Kind {
-    match Version::parse(record.version()) {
-        Ok(version) if version.pre.is_empty() => Kind::Semantic,
-        Ok(_) => Kind::PreRelease,
-        Err(_) => Kind::Other,
-    }
+struct Parsed<'a, T: ?Sized> {
+    of: &'a T,
+    version: Option<Version>,
 }
 
-fn within_kind(a: &Record, b: &Record) -> Ordering {
-    let by_version = match (Version::parse(a.version()), Version::parse(b.version())) {
-        (Ok(a), Ok(b)) => a.cmp(&b),
-        _ => Ordering::Equal,
-    };
-    by_version
-        .then_with(|| a.published.cmp(&b.published))
-        .then_with(|| a.version().cmp(b.version()))
-        .then_with(|| b.platform().cmp(&a.platform()))
+impl<'a, T: Versioned + ?Sized> Parsed<'a, T> {
+    fn of(of: &'a T) -> Self {
+        let version = Version::parse(of.version()).ok();
+        Self { of, version }
+    }
+
+    fn kind(&self) -> Kind {
+        match &self.version {
+            Some(version) if version.pre.is_empty() => Kind::Semantic,
+            Some(_) => Kind::PreRelease,
+            None => Kind::Other,
+        }
+    }
+
+    fn within_kind(&self, other: &Self) -> Ordering {
+        let by_version = match (&self.version, &other.version) {
+            (Some(a), Some(b)) => a.cmp(b),
+            _ => Ordering::Equal,
+        };
+        let (a, b) = (self.of, other.of);
+        by_version
+            .then_with(|| a.published().cmp(&b.published()))
+            .then_with(|| a.version().cmp(b.version()))
+            .then_with(|| b.platform().cmp(&a.platform()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use chrono::{DateTime, TimeDelta};
-    use dhow_image::{ImageId, Labels, Name};
+    use dhow_image::ImageId;
 
     use super::*;
-    use crate::FileFacts;
 
     fn records(published_in_order: &[&str]) -> Vec<Record> {
-        published_in_order
-            .iter()
-            .zip(0..)
-            .map(|(version, day)| {
-                let mut labels = Labels::default();
-                labels.insert(Name::new("version").unwrap(), *version).unwrap();
-                let facts = FileFacts {
-                    size: 0,
-                    sha256: String::new(),
-                };
-                Record {
-                    name: Name::new("example.com/app").unwrap(),
-                    labels,
-                    id: ImageId::from_bytes([u8::try_from(day).unwrap(); 64]),
-                    tar_size: 0,
-                    archive: facts.clone(),
-                    signature: facts,
-                    torrent: None,
-                    recipe: None,
-                    yanked: None,
-                    signers: Vec::new(),
-                    published: DateTime::UNIX_EPOCH + TimeDelta::days(day),
-                    annotations: Vec::new(),
-                }
-            })
-            .collect()
+        let records = published_in_order.iter().zip(0..);
+        let records = records.map(|(version, day)| Record {
+            id: ImageId::from_bytes([u8::try_from(day).unwrap(); 64]),
+            published: DateTime::UNIX_EPOCH + TimeDelta::days(day),
+            ..Record::example(&[("version", version)])
+        });
+        records.collect()
     }
 
     fn sorted(published_in_order: &[&str]) -> Vec<String> {

@@ -20,7 +20,9 @@
 //! PACKS/ab/cdef….pack                 what recipes are made of
 //! ACI/<name>/<stem>.aci.removed       where the archive is being taken away: what its record said
 //! ACI/<name>/RECORDS                  the records of a name that has many, in one file
+//! ACI/<name>/VERSIONS-<n>.html        pages of its older versions, the oldest on the first
 //! ACI/<name>/latest[-OS[-ARCH]].aci…  copies of the files of the highest version, for references without a version
+//! PAGES.lock                          locked in a directory while pages are written
 //! .nojekyll                           keeps GitHub Pages from hiding `~bob` and `_x`
 //! ```
 //!
@@ -46,9 +48,9 @@
 //! it or a `latest` is replaced, a client may see the new archive with the old signature for a moment, which it
 //! refuses, and tries again.
 //!
-//! **Truth** are the records. Pages are made from one listing of `ACI/<name>/` and the records in it; whoever writes
-//! a page lists again afterwards and writes again if there is more, so that of two who publish at once the last to
-//! write a page has seen both. The catalog, which is read by programs as a whole, is not made anew each time but has its
+//! **Truth** are the records. Pages are made from one listing of `ACI/<name>/` and the records in it. In a directory
+//! whoever writes pages holds a lock from before that listing on; in a bucket he lists again afterwards and writes again
+//! if there is more: so of two who publish at once the last to write a page has seen both. The catalog, which is read by programs as a whole, is not made anew each time but has its
 //! entries changed (see the module `catalog`).
 
 use dhow_image::{Labels, Name};
@@ -69,7 +71,10 @@ const CATALOG: &str = "CATALOG";
 /// What the file is called, after the archive's name, that tells of an archive that is being taken away.
 const REMOVAL: &str = ".removed";
 const INDEX: &str = "RECORDS";
+/// What the pages of older versions begin with.
+const OLDER: &str = "VERSIONS-";
 const PACKS_LOCK: &str = "PACKS.lock";
+const PAGES_LOCK: &str = "PAGES.lock";
 /// What stands in place of a version in the copies of the highest.
 pub(crate) const LATEST: &str = "latest";
 
@@ -142,9 +147,9 @@ impl Layout {
         path(&format!("{ARCHIVES}/{PAGE}"))
     }
 
-    /// What whoever changes it in a directory locks meanwhile.
-    pub(crate) fn names_lock(&self) -> Path {
-        path(&format!("{ARCHIVES}/{PAGE}.lock"))
+    /// What whoever writes pages into a directory locks meanwhile.
+    pub(crate) fn pages_lock(&self) -> Path {
+        path(PAGES_LOCK)
     }
 
     /// The link to it from another page.
@@ -156,7 +161,7 @@ impl Layout {
     pub(crate) fn name_of_record(file: &Path) -> Option<Name> {
         let (folder, _) = file.as_ref().rsplit_once('/')?;
         let name = folder.strip_prefix(ARCHIVES)?.strip_prefix('/')?;
-        Self::is_version_record(file).then(|| Name::new(name).ok())?
+        Self::is_version_record(file.filename()?).then(|| Name::new(name).ok())?
     }
 
     /// The names that have pages because `name` has one, deepest first, `name` included.
@@ -261,14 +266,33 @@ impl Layout {
     }
 
     /// Whether a file beneath [`Layout::archives`] is the record of a version, and not of a `latest` copy.
-    pub(crate) fn is_version_record(file: &Path) -> bool {
-        let stem = file.filename().and_then(|file| file.strip_suffix(".aci.json"));
+    pub(crate) fn is_version_record(file: &str) -> bool {
+        let stem = file.strip_suffix(".aci.json");
         stem.is_some_and(|stem| !is_latest(stem))
     }
 
     /// Whether a file tells of an archive that is being taken away.
-    pub(crate) fn is_removal(file: &Path) -> bool {
-        file.filename().is_some_and(|file| file.ends_with(".aci.removed"))
+    pub(crate) fn is_removal(file: &str) -> bool {
+        file.ends_with(".aci.removed")
+    }
+
+    /// Whether a file of a name's folder tells what is in it: a record, a note, the index or a page.
+    pub(crate) fn is_of_folder(file: &str) -> bool {
+        file == INDEX || Self::is_version_record(file) || Self::is_removal(file) || Self::older_number(file).is_some()
+    }
+
+    /// The page of so many older versions of a name, counted from the oldest, from 1 on.
+    pub(crate) fn older_page(&self, name: &Name, number: usize) -> Path {
+        path(&format!("{ARCHIVES}/{name}/{OLDER}{number}.html"))
+    }
+
+    /// The number of such a page.
+    pub(crate) fn older_number(file: &str) -> Option<usize> {
+        let number = file.strip_prefix(OLDER)?.strip_suffix(".html")?;
+        number
+            .parse()
+            .ok()
+            .filter(|parsed: &usize| parsed.to_string() == number)
     }
 
     /// Whether a file is a recipe, of a version or of a `latest` copy.

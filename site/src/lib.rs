@@ -16,6 +16,7 @@
 //! It may use `dhow-image`, `dhow-trust`, `dhow-discovery` and `dhow-store`; never `dhow-fetchers`.
 
 mod base_url;
+mod brief;
 mod bundle;
 mod cache;
 mod candidate;
@@ -28,8 +29,10 @@ mod folder;
 mod keys;
 mod latest;
 mod layout;
+mod listing;
 mod metainfo;
 mod names;
+mod older;
 mod packs;
 mod page;
 mod publish;

@@ -1,8 +1,8 @@
 //! The page that lists the name of every image of a site, for people and for whoever wants to walk through it all.
 //!
 //! It is changed only where it is not right about the name that was just published or taken away, and then by that name:
-//! to look for all names costs more, the more there are. In a directory a lock keeps others from changing it meanwhile. A
-//! bucket has none: there it is made of all names again, and that until nobody else has changed it.
+//! to look for all names costs more, the more there are. In a directory a lock keeps others from changing pages meanwhile.
+//! A bucket has none: there it is made of all names again, and that until nobody else has changed it.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,11 @@ use dhow_image::Name;
 use crate::{
     Error, Layout, Site,
     contested::Exclusion,
-    page::{begin, escape, write},
+    page::{begin, escape, item, write},
 };
+
+const LIST: &str = "<ul class=\"names\">\n";
+const END: &str = "</ul>\n</main>\n</body>\n</html>\n";
 
 impl Site {
     /// Every name of which an image is published here.
@@ -23,23 +26,25 @@ impl Site {
     }
 
     /// Makes the list of names right after `changed` was published or taken away. Whether it was written.
-    pub(crate) async fn write_names_page(&self, changed: &Name, is_there: bool) -> Result<bool, Error> {
+    pub(crate) async fn write_names_page(
+        &self,
+        changed: &Name,
+        is_there: bool,
+        exclusion: &Exclusion,
+    ) -> Result<bool, Error> {
         let path = self.layout.names_page();
-        if is_there == self.listed_names().await?.contains(changed) {
+        let html = self.files.read(&path).await?.unwrap_or_default();
+        if is_there == contains(&html, &item(changed, &self.layout)) {
             return Ok(false);
         }
-        let exclusion = self.files.exclude_others(&self.layout.names_lock()).await?;
         if matches!(exclusion, Exclusion::Lock(_)) {
-            let mut names = self.listed_names().await?;
-            if names.is_empty() {
-                names = self.names().await?;
+            if let Some(html) = changed_by(&html, changed, is_there, &self.layout) {
+                return self.files.write(&path, html).await;
             }
-            // Whoever was faster may have published it, or taken it away.
-            match self.versions(changed).await?.is_empty() {
-                true => names.remove(changed),
-                false => names.insert(changed.clone()),
-            };
-            return self.files.write(&path, to_html(&names, &self.layout)).await;
+            return self
+                .files
+                .write(&path, to_html(&self.names().await?, &self.layout))
+                .await;
         }
         let (mut names, mut written) = (self.names().await?, false);
         loop {
@@ -53,61 +58,157 @@ impl Site {
 
     /// Makes the list of names anew.
     pub(crate) async fn rewrite_names_page(&self) -> Result<(), Error> {
-        let _exclusion = self.files.exclude_others(&self.layout.names_lock()).await?;
+        let _exclusion = self.exclude_from_pages().await?;
         let html = to_html(&self.names().await?, &self.layout);
         self.files.write(&self.layout.names_page(), html).await.map(drop)
     }
 
-    /// The names that the list has now.
-    async fn listed_names(&self) -> Result<BTreeSet<Name>, Error> {
-        let html = self.files.read(&self.layout.names_page()).await?.unwrap_or_default();
-        let html = String::from_utf8_lossy(&html);
-        Ok(html.lines().filter_map(name_of).collect())
-    }
-
     /// Writes a list of nothing yet, which other pages may link to, if there is none.
     pub(crate) async fn write_missing_names_page(&self) -> Result<(), Error> {
-        let html = to_html(&BTreeSet::new(), &self.layout);
+        let html = || to_html(&BTreeSet::new(), &self.layout);
         self.files.write_missing(&self.layout.names_page(), html).await
     }
 }
 
-fn to_html(names: &BTreeSet<Name>, layout: &Layout) -> String {
-    let host = escape(layout.base().host());
-    let mut html = begin(&format!("All names of {}", layout.base().host()), None);
-    if !names.is_empty() {
-        let first = escape(&layout.base().link(""));
-        write(
-            &mut html,
-            format_args!("<nav aria-label=\"Parent names\"><a href=\"{first}\">{host}</a> /</nav>\n"),
-        );
+/// Whether a page has these bytes.
+pub(crate) fn contains(page: &[u8], text: &str) -> bool {
+    memchr::memmem::find(page, text.as_bytes()).is_some()
+}
+
+/// The list with one name more or less, the lines of the others as they are; `None` where it does not look as if it were
+/// made just so.
+fn changed_by(html: &[u8], changed: &Name, is_there: bool, layout: &Layout) -> Option<String> {
+    let items = std::str::from_utf8(html).ok()?.strip_prefix(&head(layout))?;
+    let items = items.split_once(LIST)?.1.strip_suffix(END)?;
+    let mut items: Vec<_> = items
+        .split_inclusive('\n')
+        .map(|item| Some((name_of(item)?, item)))
+        .collect::<Option<_>>()?;
+    if !items.is_sorted_by_key(|(name, _)| *name) {
+        return None;
     }
+    let new = item(changed, layout);
+    match (
+        items.binary_search_by_key(&changed.as_str(), |(name, _)| name),
+        is_there,
+    ) {
+        (Err(place), true) => items.insert(place, (changed.as_str(), &new)),
+        (Ok(place), false) => drop(items.remove(place)),
+        _ => return None,
+    }
+    Some(page_of(items.len(), items.iter().map(|(_, item)| *item), layout))
+}
+
+fn to_html(names: &BTreeSet<Name>, layout: &Layout) -> String {
+    page_of(names.len(), names.iter().map(|name| item(name, layout)), layout)
+}
+
+/// What stands before the list.
+fn head(layout: &Layout) -> String {
+    let (title, host) = (
+        format!("All names of {}", layout.base().host()),
+        escape(layout.base().host()),
+    );
+    let mut html = begin(&title, None);
+    let first = escape(&layout.base().link(""));
+    write(
+        &mut html,
+        format_args!("<nav aria-label=\"Parent names\"><a href=\"{first}\">{host}</a> /</nav>\n"),
+    );
+    html
+}
+
+fn page_of(count: usize, items: impl Iterator<Item = impl AsRef<str>>, layout: &Layout) -> String {
+    let mut html = match count {
+        0 => begin(&format!("All names of {}", layout.base().host()), None),
+        _ => head(layout),
+    };
     html.push_str("<main>\n<h1>All names</h1>\n");
-    let count = match names.len() {
+    let told = match count {
         0 => "No image is published here yet.".to_owned(),
         1 => "Images of one name are published here.".to_owned(),
         count => format!("Images of {count} names are published here."),
     };
-    write(&mut html, format_args!("<p class=\"soft\">{count}</p>\n"));
-    if !names.is_empty() {
-        html.push_str("<ul class=\"names\">\n");
-        for name in names {
-            html.push_str(&item(name, layout));
-        }
-        html.push_str("</ul>\n");
+    write(&mut html, format_args!("<p class=\"soft\">{told}</p>\n"));
+    if count == 0 {
+        html.push_str("</main>\n</body>\n</html>\n");
+        return html;
     }
-    html.push_str("</main>\n</body>\n</html>\n");
+    html.push_str(LIST);
+    for item in items {
+        html.push_str(item.as_ref());
+    }
+    html.push_str(END);
     html
 }
 
-fn item(name: &Name, layout: &Layout) -> String {
-    let link = layout.page_link(name);
-    format!("<li><a href=\"{}\">{}</a></li>\n", escape(&link), escape(name.as_str()))
+/// The name of which an item tells. Names have no character that HTML writes otherwise.
+fn name_of(item: &str) -> Option<&str> {
+    let item = item.strip_prefix("<li><a href=\"")?.strip_suffix("</a></li>\n")?;
+    Some(item.split_once("\">")?.1)
 }
 
-/// The name of which an item tells. Names have no character that HTML writes otherwise.
-fn name_of(line: &str) -> Option<Name> {
-    let item = line.strip_prefix("<li><a href=\"")?.strip_suffix("</a></li>")?;
-    let (_, name) = item.split_once("\">")?;
-    Name::new(name).ok()
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::BaseUrl;
+
+    fn layout(base: &str) -> Layout {
+        Layout::new(BaseUrl::new(base.parse().unwrap()).unwrap())
+    }
+
+    #[test]
+    fn a_list_that_is_changed_is_that_of_all_names() {
+        let layout = layout("https://example.com/aci");
+        let texts = [
+            "other.org/b",
+            "example.com/aci/z",
+            "example.com/aci/a",
+            "other.org/b~c",
+            "example.com/aci",
+        ];
+        let texts = texts.map(|name| Name::new(name).unwrap());
+        let (mut names, mut html) = (BTreeSet::new(), String::new());
+        for name in &texts {
+            names.insert(name.clone());
+            // The first one has no list to be put into.
+            html = match changed_by(html.as_bytes(), name, true, &layout) {
+                Some(html) => html,
+                None => {
+                    assert_eq!(names.len(), 1);
+                    to_html(&names, &layout)
+                }
+            };
+            assert_eq!(html, to_html(&names, &layout));
+        }
+        for name in &texts {
+            names.remove(name);
+            html = changed_by(html.as_bytes(), name, false, &layout).unwrap();
+            assert_eq!(html, to_html(&names, &layout));
+        }
+    }
+
+    #[test]
+    fn a_list_of_another_make_is_not_gone_on_with() {
+        let layout = [layout("https://example.com"), layout("https://example.com/aci")];
+        let names: BTreeSet<_> = ["example.com/a", "example.com/c"]
+            .map(|name| Name::new(name).unwrap())
+            .into();
+        let html = to_html(&names, &layout[0]);
+        let new = Name::new("example.com/b").unwrap();
+        assert!(changed_by(html.as_bytes(), &new, true, &layout[0]).is_some());
+        assert!(
+            changed_by(html.as_bytes(), &new, true, &layout[1]).is_none(),
+            "other links"
+        );
+        for (from, to) in [
+            ("</li>\n<li>", "</li>\n\n<li>"),
+            (">example.com/a<", ">example.com/x<"),
+            (":root", ":toor"),
+        ] {
+            let html = html.replacen(from, to, 1);
+            assert!(changed_by(html.as_bytes(), &new, true, &layout[0]).is_none(), "{to}");
+        }
+    }
 }

@@ -1,27 +1,62 @@
 //! [`Page`]: what clients and people find at a name.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 
 use dhow_discovery::PageTags;
 use dhow_image::Name;
 
-use crate::{Layout, Record, latest, record::RecordSigner};
+use crate::{Layout, Record, brief::Versioned, folder::VersionFile, older::OlderPage, record::RecordSigner};
 
-const STYLE: &str = include_str!("page.css");
+pub(crate) const STYLE: &str = include_str!("page.css");
+
+const FOOTNOTE: &str = "Programs find the addresses of images and keys in this page, by App Container Image Discovery.";
 
 /// All that a page tells. Two equal ones make the same HTML.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Page {
     /// Whose page it is; `None` for the first page of a site whose base URL is no name.
     pub(crate) name: Option<Name>,
-    /// The versions of exactly this name.
+    /// The newest versions of exactly this name, the latest first.
     pub(crate) records: Vec<Record>,
+    /// The pages of the others, the latest first.
+    pub(crate) older: Vec<OlderPage>,
+    /// The numbers of such pages that are there.
+    pub(crate) pages: BTreeSet<usize>,
+    /// What is to be told of all versions together.
+    pub(crate) all: Together,
     /// The names one path segment longer.
     pub(crate) children: Vec<Name>,
     /// Whether there is a catalog that lists the name.
     pub(crate) has_catalog: bool,
     /// On the first page, the hosts of names that are not under the base.
     pub(crate) hosts: Vec<Name>,
+}
+
+/// What a page tells of all versions together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Together {
+    /// Whether there are any for all platforms, for one of every architecture, and for one.
+    shapes: [bool; 3],
+    /// Which of these have torrents.
+    torrents: [bool; 3],
+    signers: Vec<RecordSigner>,
+}
+
+impl Together {
+    pub(crate) fn of(versions: &[Arc<VersionFile>]) -> Self {
+        let mut all = Self::default();
+        for version in versions {
+            let shape = version.platform().iter().flatten().count();
+            all.shapes[shape] = true;
+            all.torrents[shape] |= version.brief.torrent;
+            for signer in &version.brief.signers {
+                if all.signers.iter().all(|known| known.fingerprint != signer.fingerprint) {
+                    all.signers.push(signer.clone());
+                }
+            }
+        }
+        all
+    }
 }
 
 impl Page {
@@ -32,27 +67,23 @@ impl Page {
         let mut html = begin(title, tags.as_deref());
         self.write_parents(&mut html, layout);
         write(&mut html, format_args!("<main>\n<h1>{}</h1>\n", escape(title)));
-        let mut records: Vec<_> = self.records.iter().collect();
-        latest::sort(&mut records);
-        if let (Some(name), Some(newest)) = (&self.name, records.first()) {
+        if let (Some(name), Some(newest)) = (&self.name, self.records.first()) {
             html.push_str("<p class=\"soft\">An App Container image.</p>\n");
             write_facts(&mut html, newest);
             write_commands(&mut html, name, newest, layout);
-            write_versions(&mut html, &records, layout);
-            write_signers(&mut html, &records, layout.base().link(layout.keys(name).as_ref()));
+            write_versions(&mut html, &self.records, layout);
+            self.write_older(&mut html, name, layout);
+            write_signers(
+                &mut html,
+                &self.all.signers,
+                layout.base().link(layout.keys(name).as_ref()),
+            );
         } else {
             html.push_str("<p class=\"soft\">App Container images are published here.</p>\n");
         }
         write_names(&mut html, "Names below", &self.children, layout);
         write_names(&mut html, "Mirrored names", &self.hosts, layout);
-        write(
-            &mut html,
-            format_args!(
-                "</main>\n<footer>\n<p><a href=\"{}\">All names of this site</a></p>\n<p>Programs find the addresses of \
-                 images and keys in this page, by App Container Image Discovery.</p>\n</footer>\n</body>\n</html>\n",
-                escape(&layout.names_link())
-            ),
-        );
+        write_footer(&mut html, Some(FOOTNOTE), layout);
         html
     }
 
@@ -60,19 +91,11 @@ impl Page {
     /// only the first. A page without images speaks for those below it, which may be of any kind.
     fn tags(&self, name: &Name, layout: &Layout) -> PageTags {
         let shapes: [&[&str]; 3] = [&["os", "arch"], &["os"], &[]];
-        let is_used = |shape: &&&[&str]| match self.records.as_slice() {
-            [] => shape.len() != 1,
-            records => records
-                .iter()
-                .any(|r| r.platform().iter().flatten().count() == shape.len()),
+        let is_used = |shape: &&&[&str]| match self.records.is_empty() {
+            true => shape.len() != 1,
+            false => self.all.shapes[shape.len()],
         };
-        let has_torrent = |shape: &&&[&str]| {
-            let mut of_shape = self
-                .records
-                .iter()
-                .filter(|r| r.platform().iter().flatten().count() == shape.len());
-            of_shape.any(|record| record.torrent.is_some())
-        };
+        let has_torrent = |shape: &&&[&str]| self.all.torrents[shape.len()];
         let templates = shapes.iter().filter(is_used).map(|shape| layout.template(shape));
         let torrents = shapes
             .iter()
@@ -87,6 +110,19 @@ impl Page {
                 (layout.catalog_prefix(name), url)
             }),
         }
+    }
+
+    fn write_older(&self, html: &mut String, name: &Name, layout: &Layout) {
+        if self.older.is_empty() {
+            return;
+        }
+        html.push_str("<nav aria-label=\"Older versions\">\n<p>Older versions:</p>\n<ul class=\"names\">\n");
+        for page in &self.older {
+            let link = layout.base().link(layout.older_page(name, page.number).as_ref());
+            let (link, range) = (escape(&link), escape(&page.range()));
+            write(html, format_args!("<li><a href=\"{link}\">{range}</a></li>\n"));
+        }
+        html.push_str("</ul>\n</nav>\n");
     }
 
     fn write_parents(&self, html: &mut String, layout: &Layout) {
@@ -174,7 +210,7 @@ fn write_commands(html: &mut String, name: &Name, newest: &Record, layout: &Layo
     );
 }
 
-fn write_versions(html: &mut String, records: &[&Record], layout: &Layout) {
+pub(crate) fn write_versions(html: &mut String, records: &[Record], layout: &Layout) {
     html.push_str(
         "<h2 id=\"versions\">Versions</h2>\n<div class=\"wide\" role=\"region\" aria-labelledby=\"versions\" \
          tabindex=\"0\">\n<table>\n<thead><tr><th scope=\"col\">Version</th><th scope=\"col\">Platform</th><th \
@@ -217,13 +253,7 @@ fn write_versions(html: &mut String, records: &[&Record], layout: &Layout) {
     html.push_str("</tbody>\n</table>\n</div>\n");
 }
 
-fn write_signers(html: &mut String, records: &[&Record], keys: String) {
-    let mut signers: Vec<&RecordSigner> = Vec::new();
-    for signer in records.iter().flat_map(|record| &record.signers) {
-        if signers.iter().all(|known| known.fingerprint != signer.fingerprint) {
-            signers.push(signer);
-        }
-    }
+fn write_signers(html: &mut String, signers: &[RecordSigner], keys: String) {
     html.push_str("<h2 id=\"signers\">Signed by</h2>\n<ul>\n");
     for signer in signers {
         let user_id = signer.user_id.as_deref().unwrap_or("a key without a name");
@@ -244,13 +274,27 @@ fn write_names(html: &mut String, heading: &str, names: &[Name], layout: &Layout
     }
     write(html, format_args!("<h2>{heading}</h2>\n<ul>\n"));
     for name in names {
-        let link = layout.page_link(name);
-        write(
-            html,
-            format_args!("<li><a href=\"{}\">{}</a></li>\n", escape(&link), escape(name.as_str())),
-        );
+        html.push_str(&item(name, layout));
     }
     html.push_str("</ul>\n");
+}
+
+/// A name in a list of names.
+pub(crate) fn item(name: &Name, layout: &Layout) -> String {
+    let link = layout.page_link(name);
+    format!("<li><a href=\"{}\">{}</a></li>\n", escape(&link), escape(name.as_str()))
+}
+
+/// The end of a page. What has a `note` says it in its last line.
+pub(crate) fn write_footer(html: &mut String, note: Option<&str>, layout: &Layout) {
+    let link = escape(&layout.names_link());
+    let note = note.map(|note| format!("<p>{note}</p>\n")).unwrap_or_default();
+    write(
+        html,
+        format_args!(
+            "</main>\n<footer>\n<p><a href=\"{link}\">All names of this site</a></p>\n{note}</footer>\n</body>\n</html>\n"
+        ),
+    );
 }
 
 /// A page up to its body, with the tags of discovery first.
@@ -269,6 +313,10 @@ pub(crate) fn write(html: &mut String, arguments: std::fmt::Arguments<'_>) {
 
 /// Text made safe between tags and in quoted attributes.
 pub(crate) fn escape(text: &str) -> String {
+    let is_plain = |c: u8| matches!(c, b' '..=b'~') && !matches!(c, b'&' | b'<' | b'>' | b'"' | b'\'');
+    if text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

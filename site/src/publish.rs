@@ -93,8 +93,8 @@ impl Site {
         let name = &candidate.record.name;
         self.layout.check_name(name)?;
         if let Some(rival) = self.layout.rival(name) {
-            let listing = self.files.list(&self.layout.archives(&rival)).await?;
-            if !listing.objects.is_empty() || !listing.common_prefixes.is_empty() {
+            let listing = self.files.list(&self.layout.archives(&rival), |_| true).await?;
+            if !listing.files.is_empty() || !listing.folders.is_empty() {
                 return Err(Error::PageTaken {
                     name: name.clone(),
                     other: rival,

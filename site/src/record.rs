@@ -145,11 +145,10 @@ fn is_plain(value: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn record(labels: &[(&str, &str)]) -> Record {
+impl Record {
+    /// A record of `example.com/app` with these labels.
+    #[allow(clippy::unwrap_used)]
+    pub(crate) fn example(labels: &[(&str, &str)]) -> Self {
         let mut list = Labels::default();
         for (name, value) in labels {
             list.insert(Name::new(*name).unwrap(), *value).unwrap();
@@ -158,7 +157,7 @@ mod tests {
             size: 0,
             sha256: String::new(),
         };
-        Record {
+        Self {
             name: Name::new("example.com/app").unwrap(),
             labels: list,
             id: ImageId::from_bytes([0; 64]),
@@ -173,21 +172,34 @@ mod tests {
             annotations: Vec::new(),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
 
     #[test]
     fn labels_must_fit_into_urls() {
         for version in ["1", "1.0.0-rc.1+b5", "v1~2", "2014_12"] {
-            record(&[("version", version), ("os", "linux")]).check_labels().unwrap();
+            Record::example(&[("version", version), ("os", "linux")])
+                .check_labels()
+                .unwrap();
         }
         for version in ["", "../1", "1/2", "a b", "é", ".1", "1\n", "latest", "latest-1"] {
-            record(&[("version", version)]).check_labels().unwrap_err();
+            Record::example(&[("version", version)]).check_labels().unwrap_err();
         }
-        record(&[("version", "1"), ("os", "a/b")]).check_labels().unwrap_err();
+        Record::example(&[("version", "1"), ("os", "a/b")])
+            .check_labels()
+            .unwrap_err();
     }
 
     #[test]
     fn an_architecture_counts_only_with_an_os() {
-        assert_eq!(record(&[("version", "1"), ("arch", "amd64")]).platform(), [None, None]);
-        assert_eq!(record(&[("os", "linux")]).platform(), [Some("linux"), None]);
+        assert_eq!(
+            Record::example(&[("version", "1"), ("arch", "amd64")]).platform(),
+            [None, None]
+        );
+        assert_eq!(Record::example(&[("os", "linux")]).platform(), [Some("linux"), None]);
     }
 }

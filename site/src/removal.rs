@@ -21,8 +21,8 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CatalogOptions, CatalogWritten, Error, Layout, Record, Site, SitePacks, catalog::Change, folder::Folder,
-    layout::ArchivePaths,
+    CatalogOptions, CatalogWritten, Error, Layout, Record, Site, SitePacks, brief::Versioned, catalog::Change,
+    contested::Exclusion, folder::Folder, layout::ArchivePaths,
 };
 
 /// The note of an image that is being taken away.
@@ -85,7 +85,9 @@ impl Site {
                 };
                 self.check_catalog(name, options).await?;
                 if !self.is_superseded(&removal, &folder).await? {
-                    self.write_latest(&removal.record, &folder.records, &mut Vec::new())
+                    let _exclusion = self.exclude_from_pages().await?;
+                    let highest = self.highest(&removal.record, &self.folder(name).await?).await?;
+                    self.write_latest(&removal.record, highest.as_ref(), &mut Vec::new())
                         .await?;
                     removals.push(removal);
                 }
@@ -98,10 +100,12 @@ impl Site {
             None => Vec::new(),
         };
         let of_name = |name: &Name| removals.iter().any(|removal| removal.record.name == *name);
+        let exclusion = self.exclude_from_pages().await?;
         for name in names.iter().filter(|name| of_name(name)) {
             // Before a file goes, no page names it.
-            self.write_page(name).await?;
+            self.write_page(name, &exclusion).await?;
         }
+        drop(exclusion);
         let mut packs = BTreeSet::new();
         for removal in &removals {
             self.remove_archive(&self.layout.archive(&removal.record)).await?;
@@ -111,11 +115,12 @@ impl Site {
         for removal in &removals {
             self.files.remove(&self.layout.archive(&removal.record).removal).await?;
         }
+        let exclusion = self.exclude_from_pages().await?;
         for name in names.iter().filter(|name| of_name(name)) {
-            let is_there = !self.versions(name).await?.is_empty();
+            let is_there = !self.folder(name).await?.versions.is_empty();
             self.keep_index(name).await?;
             self.remove_folders(name, |name| self.layout.archives(name)).await;
-            self.settle_pages(name, is_there).await?;
+            self.settle_pages(name, is_there, &exclusion).await?;
         }
         Ok(written)
     }
@@ -145,11 +150,13 @@ impl Site {
 
     /// Whether the image was published again. Then what is left of the old one goes.
     async fn is_superseded(&self, removal: &Removal, folder: &Folder) -> Result<bool, Error> {
-        let mut records = folder.records.iter();
-        let Some(record) = records.find(|record| record.is_same_version(&removal.record)) else {
+        let mut versions = folder.versions.iter();
+        let same = versions.find(|version| version.is_version(&removal.record.labels));
+        let same: Vec<_> = same.into_iter().cloned().collect();
+        let Some(record) = self.records(&folder.path, &same).await?.pop() else {
             return Ok(false);
         };
-        let paths = self.layout.archive(record);
+        let paths = self.layout.archive(&record);
         if record.torrent.is_none() {
             self.files.remove(&paths.torrent).await?;
         }
@@ -207,11 +214,11 @@ impl Site {
 
     /// Writes the pages of a name, and takes away those that tell of nothing any more, when no other names them. That of
     /// the base stays.
-    async fn settle_pages(&self, name: &Name, is_there: bool) -> Result<(), Error> {
+    async fn settle_pages(&self, name: &Name, is_there: bool, exclusion: &Exclusion) -> Result<(), Error> {
         let pages = self.layout.pages_of(name);
-        self.write_names_page(name, is_there).await?;
+        self.write_names_page(name, is_there, exclusion).await?;
         if !self.layout.is_own(name) {
-            self.write_first_page().await?;
+            self.write_first_page(exclusion).await?;
         }
         let mut idle = Vec::new();
         for page in pages.iter().rev() {
@@ -220,7 +227,7 @@ impl Site {
                 .iter()
                 .any(|file| Layout::name_of_record(&file.location).is_some());
             if is_used || self.layout.base().name() == Some(page) {
-                self.write_page(page).await?;
+                self.write_page(page, exclusion).await?;
             } else {
                 idle.push(page);
             }

@@ -111,10 +111,8 @@ fn means(dependency: &Dependency, record: &Record) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use chrono::{DateTime, TimeDelta};
-    use dhow_image::{ImageId, Labels};
 
     use super::*;
-    use crate::FileFacts;
 
     fn record(text: &str, day: i64) -> Record {
         let (version, arch) = text.split_once(' ').unwrap_or((text, "amd64"));
@@ -122,27 +120,10 @@ mod tests {
             Some(version) => (version, Some("it eats data".to_owned())),
             None => (version, None),
         };
-        let mut labels = Labels::default();
-        for (label, value) in [("version", version), ("os", "linux"), ("arch", arch)] {
-            labels.insert(Name::new(label).unwrap(), value).unwrap();
-        }
-        let facts = FileFacts {
-            size: 0,
-            sha256: String::new(),
-        };
         Record {
-            name: Name::new("example.com/app").unwrap(),
-            labels,
-            id: ImageId::from_bytes([0; 64]),
-            tar_size: 0,
-            archive: facts.clone(),
-            signature: facts,
-            torrent: None,
-            recipe: None,
             yanked,
-            signers: Vec::new(),
             published: DateTime::UNIX_EPOCH + TimeDelta::days(day),
-            annotations: Vec::new(),
+            ..Record::example(&[("version", version), ("os", "linux"), ("arch", arch)])
         }
     }
 

@@ -1,6 +1,14 @@
 //! What follows from records: the `latest` of a platform, and pages.
 
-use crate::{Error, Record, Site, latest};
+use dhow_image::Name;
+use object_store::path::Path;
+
+use crate::{
+    Error, Record, Site, brief::Versioned, contested::Exclusion, folder::Folder, latest, names::contains, page::item,
+};
+
+/// By this a page names a catalog, if it does.
+const CATALOG_TAG: &str = "<meta name=\"dhow-catalog\"";
 
 /// How a name stands when all is in place.
 pub(crate) struct Settled {
@@ -11,31 +19,32 @@ pub(crate) struct Settled {
 }
 
 impl Site {
-    /// Makes `latest` and the pages right after a record was changed. Its folder is listed once before, and once after
-    /// its page was written; where others have published meanwhile, again.
+    /// Makes `latest` and the pages right after a record was changed. In a directory nobody else writes any meanwhile. In
+    /// a bucket the folder is listed once before, and once after its page was written; where others have published
+    /// meanwhile, again.
     pub(crate) async fn settle(&self, record: &Record, written: &mut Vec<String>) -> Result<Settled, Error> {
         let name = &record.name;
+        let exclusion = self.exclude_from_pages().await?;
         let folder = self.folder(name).await?;
         let is_unfinished = !folder.removals.is_empty();
-        let mut is_latest = self.write_latest(record, &folder.records, written).await?;
-        let highest = highest(record, &folder.records).cloned();
-        let page = self.page(name, folder).await?;
-        let (was_written, page) = self.put_page(page).await?;
+        let highest = self.highest(record, &folder).await?;
+        let mut is_latest = self.write_latest(record, highest.as_ref(), written).await?;
+        let page = self.page(name, &folder).await?;
+        let (was_written, _) = self.put_page(page, &exclusion).await?;
         if was_written {
             written.push(self.layout.page(name).to_string());
         }
-        if self::highest(record, &page.records) != highest.as_ref() {
-            is_latest = self.write_latest(record, &page.records, written).await?;
-        }
-        for parent in self.layout.pages_of(name).iter().skip(1) {
-            if self.write_page(parent).await? {
-                written.push(self.layout.page(parent).to_string());
+        let mut is_there = !folder.versions.is_empty();
+        if matches!(exclusion, Exclusion::Conditions) {
+            let folder = self.folder(name).await?;
+            is_there = !folder.versions.is_empty();
+            let now = self.highest(record, &folder).await?;
+            if now != highest {
+                is_latest = self.write_latest(record, now.as_ref(), written).await?;
             }
         }
-        if !self.layout.is_own(name) && self.write_first_page().await? {
-            written.push(self.layout.first_page().to_string());
-        }
-        if self.write_names_page(name, !page.records.is_empty()).await? {
+        self.settle_parents(name, &exclusion, written).await?;
+        if self.write_names_page(name, is_there, &exclusion).await? {
             written.push(self.layout.names_page().to_string());
         }
         self.keep_index(name).await?;
@@ -45,16 +54,46 @@ impl Site {
         })
     }
 
-    /// Makes the `latest` of this image's platform a copy of the highest of these versions. Whether that is this image.
+    /// Makes the pages above a name right. Those that have all that this name is for them stay as they are: to list
+    /// what is below them costs more, the more that is.
+    async fn settle_parents(&self, name: &Name, exclusion: &Exclusion, written: &mut Vec<String>) -> Result<(), Error> {
+        let pages = self.layout.pages_of(name);
+        for (child, parent) in pages.iter().zip(pages.iter().skip(1)) {
+            let page = self.layout.page(parent);
+            if !self.names_child(&page, Some(parent), child).await? && self.write_page(parent, exclusion).await? {
+                written.push(page.to_string());
+            }
+        }
+        if !self.layout.is_own(name) {
+            let (page, host) = (self.layout.first_page(), pages.last().unwrap_or(name));
+            let first = self.layout.base().name();
+            if !self.names_child(&page, first, host).await? && self.write_first_page(exclusion).await? {
+                written.push(page.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a page, perhaps that of a name, links to a name below it, and to the catalog if there is one.
+    async fn names_child(&self, page: &Path, of: Option<&Name>, child: &Name) -> Result<bool, Error> {
+        let html = self.files.read(page).await?.unwrap_or_default();
+        let has_catalog = match of {
+            Some(name) => self.has_catalog(name).await?,
+            None => false,
+        };
+        Ok(contains(&html, &item(child, &self.layout)) && has_catalog == contains(&html, CATALOG_TAG))
+    }
+
+    /// Makes the `latest` of this image's platform a copy of the highest version of it. Whether that is this image.
     /// Where no version is left there is no `latest` either.
     pub(crate) async fn write_latest(
         &self,
         record: &Record,
-        versions: &[Record],
+        highest: Option<&Record>,
         written: &mut Vec<String>,
     ) -> Result<bool, Error> {
         let to = self.layout.latest(record);
-        let Some(highest) = highest(record, versions) else {
+        let Some(highest) = highest else {
             self.remove_archive(&to).await?;
             return Ok(false);
         };
@@ -76,13 +115,11 @@ impl Site {
         }
         Ok(highest.is_same_version(record))
     }
-}
-
-/// The highest of the versions for the platform of this one.
-fn highest<'a>(record: &Record, versions: &'a [Record]) -> Option<&'a Record> {
-    latest::highest(
-        versions
-            .iter()
-            .filter(|version| version.platform() == record.platform()),
-    )
+    /// The highest of a name's versions for the platform of this one.
+    pub(crate) async fn highest(&self, record: &Record, folder: &Folder) -> Result<Option<Record>, Error> {
+        let versions = folder.versions.iter();
+        let highest = latest::highest(versions.filter(|version| version.platform() == record.platform()));
+        let highest: Vec<_> = highest.into_iter().cloned().collect();
+        Ok(self.records(&folder.path, &highest).await?.pop())
+    }
 }

@@ -31,9 +31,9 @@ impl Site {
             path: archive.to_owned(),
         };
         let of_this = |record: &Record| record.labels == published.labels && record.id == published.id;
-        let versions = self.versions(&published.name).await?;
-        let mut record = versions.into_iter().find(of_this).ok_or_else(changed)?;
-        let paths = self.layout.archive(&record);
+        let paths = self.layout.archive_of(&published.name, &published.labels);
+        let record = self.read_record(&paths.record).await?;
+        let mut record = record.filter(of_this).ok_or_else(changed)?;
 
         let (path, options) = (archive.to_owned(), options.clone());
         let (name, web_seed) = (self.layout.torrent_name(&record), published.archive_url.clone());

@@ -13,7 +13,7 @@ use dhow_site::{DeltaOptions, Record, Site, SitePacks};
 use dhow_store::delta::DeltaHead;
 use dhow_trust::SigningKey;
 use futures::TryStreamExt;
-use object_store::{ObjectStore, memory::InMemory};
+use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory};
 
 fn open(store: Arc<dyn ObjectStore>) -> Site {
     Site::open(store, base("https://example.com"))
@@ -56,7 +56,7 @@ async fn files(store: &dyn ObjectStore) -> BTreeSet<String> {
 /// What pages and the catalog name is there.
 async fn check_reader(store: &dyn ObjectStore, site: &Site) {
     let files = files(store).await;
-    for page in files.iter().filter(|file| file.ends_with("index.html")) {
+    for page in files.iter().filter(|file| file.ends_with(".html")) {
         let html = file(site, page).await.unwrap();
         for link in html
             .split("href=\"/")
@@ -337,4 +337,73 @@ async fn one_more_version_of_many_reads_few_records() {
     let all = site.find(&app(), &Labels::default()).await.unwrap();
     site.unpublish(&all, Some(&signed_by(&CARLY))).await.unwrap();
     assert_eq!(file(&site, index).await, None);
+}
+
+#[tokio::test]
+async fn older_versions_have_pages_that_do_not_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let stores: [Arc<dyn ObjectStore>; 2] = [
+        Arc::new(InMemory::new()),
+        Arc::new(object_store::local::LocalFileSystem::new_with_prefix(directory.path()).unwrap()),
+    ];
+    let sites = [
+        (open(stores[0].clone()), stores[0].clone()),
+        // What a directory is written by is not what it is looked at with.
+        (
+            Site::open_directory(directory.path(), base("https://example.com")).unwrap(),
+            stores[1].clone(),
+        ),
+    ];
+    let builder = Builder::new();
+    let pages = [
+        "ACI/example.com/app/VERSIONS-1.html",
+        "ACI/example.com/app/VERSIONS-2.html",
+    ];
+    for (site, store) in &sites {
+        let mut first = None;
+        for version in 0..=150 {
+            let reference = format!("example.com/app:1.{version}.0,os=linux,arch=amd64");
+            publish(site, &builder.image(&reference, "x")).await.unwrap();
+            match version {
+                98 => assert_eq!(file(site, pages[0]).await, None),
+                99 => first = file(site, pages[0]).await,
+                _ => {}
+            }
+        }
+        let (first, page) = (first.unwrap(), file(site, "app/index.html").await.unwrap());
+        let now = file(site, pages[0]).await;
+        assert_eq!(now.as_ref(), Some(&first), "it was full");
+        let rows = |html: &str| html.matches("<th scope=\"row\">").count();
+        let second = file(site, pages[1]).await.unwrap();
+        assert_eq!((rows(&page), rows(&second), rows(&first)), (51, 50, 50));
+        let range = |html: &str, text: &str| html.contains(&format!(">{text}<"));
+        assert!(range(&page, "1.99.0 to 1.50.0") && range(&page, "1.49.0 to 1.0.0"));
+        assert!(range(&page, "1.100.0") && range(&second, "1.99.0") && range(&first, "1.0.0"));
+
+        // A version among the older ones tells of itself there.
+        let old = of_version(site, "1.3.0").await;
+        site.yank(&old, Some("it eats data"), None).await.unwrap();
+        assert!(file(site, pages[0]).await.unwrap().contains("withdrawn: it eats data"));
+        assert!(!file(site, pages[1]).await.unwrap().contains("withdrawn"));
+        // A page that somebody took away is made again.
+        store.delete(&pages[1].into()).await.unwrap();
+        publish(site, &builder.image("example.com/app:2.0.0,os=linux,arch=amd64", "x"))
+            .await
+            .unwrap();
+        assert_eq!(file(site, pages[1]).await, Some(second));
+
+        // Where there are fewer again, no page is left over, and none names what is gone.
+        let all = site.find(&app(), &Labels::default()).await.unwrap();
+        site.unpublish(&all[..60], None).await.unwrap();
+        assert_eq!(file(site, pages[0]).await, None);
+        let files = files(&**store).await;
+        let html = file(site, "app/index.html").await.unwrap();
+        assert_eq!(rows(&html), 92);
+        for record in files
+            .iter()
+            .filter(|file| file.ends_with(".aci.json") && !file.contains("latest"))
+        {
+            assert!(html.contains(record.strip_suffix(".json").unwrap()), "{record}");
+        }
+    }
 }

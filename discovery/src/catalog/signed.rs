@@ -3,7 +3,7 @@
 use dhow_image::Name;
 use dhow_trust::{Certificate, Keyring, Verification, verify_detached, verify_with_certificates};
 
-use super::{Catalog, CatalogError, CatalogHead};
+use super::{Catalog, CatalogError, CatalogHead, CatalogLines};
 
 /// The size of the largest catalog that is read, in bytes: some hundred thousand images.
 const MAX_SIZE: usize = 64 << 20;
@@ -74,14 +74,13 @@ impl SignedCatalog {
         self.read_verified(prefix, verified)
     }
 
-    /// Verifies that one of `certificates` signed it, and reads it: for whoever goes on with a catalog.
-    pub fn verify_with(
-        &self,
-        prefix: &Name,
-        certificates: &[Certificate],
-    ) -> Result<(Catalog, Verification), CatalogError> {
+    /// Verifies that one of `certificates` signed it, and takes its lines: for whoever goes on with a catalog.
+    pub fn verify_lines(&self, prefix: &Name, certificates: &[Certificate]) -> Result<CatalogLines, CatalogError> {
         let verified = verify_with_certificates(certificates, &self.signature, self.json.as_slice());
-        self.read_verified(prefix, verified)
+        believe(prefix, verified)?;
+        let lines = CatalogLines::from_json(&self.json)?;
+        check_prefix(prefix, lines.prefix())?;
+        Ok(lines)
     }
 
     /// What it says to be, whoever signed it. Nothing of it is to be believed.
@@ -99,17 +98,26 @@ impl SignedCatalog {
         prefix: &Name,
         verified: Result<Verification, dhow_trust::Error>,
     ) -> Result<(Catalog, Verification), CatalogError> {
-        let verification = verified.map_err(|source| CatalogError::Signature {
-            prefix: prefix.clone(),
-            source: Box::new(source),
-        })?;
+        let verification = believe(prefix, verified)?;
         let catalog = Catalog::from_json(&self.json)?;
-        if catalog.prefix != *prefix {
-            return Err(CatalogError::OtherPrefix {
-                wanted: prefix.clone(),
-                found: catalog.prefix,
-            });
-        }
+        check_prefix(prefix, &catalog.prefix)?;
         Ok((catalog, verification))
     }
+}
+
+fn believe(prefix: &Name, verified: Result<Verification, dhow_trust::Error>) -> Result<Verification, CatalogError> {
+    verified.map_err(|source| CatalogError::Signature {
+        prefix: prefix.clone(),
+        source: Box::new(source),
+    })
+}
+
+fn check_prefix(wanted: &Name, found: &Name) -> Result<(), CatalogError> {
+    if wanted == found {
+        return Ok(());
+    }
+    Err(CatalogError::OtherPrefix {
+        wanted: wanted.clone(),
+        found: found.clone(),
+    })
 }

@@ -471,3 +471,75 @@ fn another_platform_s_images_are_passed_over() {
     let found = catalog.resolve(&request(None)).unwrap();
     assert_eq!(found.labels.get("version"), Some("1.1.0"));
 }
+
+#[test]
+fn lines_changed_one_by_one_are_those_of_the_whole() {
+    let texts = [
+        ("example.com/b", "1.2.0"),
+        ("example.com/app", "1.10.0"),
+        ("example.com/app", "1.9.0"),
+        ("example.com/app", "nightly"),
+        ("example.com/app", "2.0.0-rc.1"),
+        ("example.com/app/sub", "1.0.0"),
+        ("example.com/app-2", "1.0.0"),
+        ("example.com", "3.0.0"),
+    ];
+    let images: Vec<_> = texts.iter().map(|(name, version)| image(name, version)).collect();
+    let whole = |images: &[CatalogImage]| {
+        let (issued, expires) = (DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH + TimeDelta::days(1));
+        Catalog::new(name("example.com"), 7, issued, expires, images.to_vec())
+    };
+    let mut lines = CatalogLines::of(&whole(&[]));
+    for (count, image) in (1..).zip(&images) {
+        lines.insert(image).unwrap();
+        let json = whole(&images[..count]).to_json();
+        assert_eq!(lines.to_json(), json);
+        assert_eq!(CatalogLines::from_json(&json).unwrap(), lines);
+    }
+    assert_eq!(lines.len(), images.len());
+    let names: Vec<_> = lines.names().map(|name| name.to_string()).collect();
+    let expected = [
+        "example.com",
+        "example.com/app",
+        "example.com/app-2",
+        "example.com/app/sub",
+        "example.com/b",
+    ];
+    assert_eq!(names, expected);
+
+    // Another platform's, another version's and another name's stay.
+    lines.remove(&name("example.com/app"), "1.9.0", |_| false).unwrap();
+    lines.remove(&name("example.com/app"), "1.9", |_| true).unwrap();
+    assert_eq!(lines.len(), images.len());
+    lines
+        .remove(&name("example.com/app"), "1.9.0", |labels| {
+            labels.get("os") == Some("linux")
+        })
+        .unwrap();
+    let left = images
+        .iter()
+        .filter(|image| image.labels.get("version") != Some("1.9.0"));
+    let left: Vec<_> = left.cloned().collect();
+    assert_eq!(lines.to_json(), whole(&left).to_json());
+}
+
+#[test]
+fn lines_of_other_json_are_the_same() {
+    let catalog = catalog(1);
+    let pretty = serde_json::to_vec_pretty(&catalog).unwrap();
+    assert_ne!(pretty, catalog.to_json());
+    assert_eq!(CatalogLines::from_json(&pretty).unwrap(), CatalogLines::of(&catalog));
+    let mut unsorted = catalog.clone();
+    unsorted.images.insert(0, image("example.com/z", "1.0.0"));
+    let unsorted = CatalogLines::of(&unsorted).to_json();
+    let names: Vec<_> = CatalogLines::from_json(&unsorted).unwrap().names().collect();
+    assert_eq!(names, [name("example.com/app"), name("example.com/z")]);
+
+    let mut foreign = catalog.clone();
+    foreign.images.push(image("example.community/app", "1.0.0"));
+    let error = CatalogLines::from_json(&foreign.to_json()).unwrap_err();
+    assert!(matches!(error, CatalogError::Extraneous { .. }), "{error}");
+    for text in [&b"{}"[..], b"", b"{\"kind\":\"dhow-catalog\"", b"\xff"] {
+        CatalogLines::from_json(text).unwrap_err();
+    }
+}

@@ -60,8 +60,9 @@ impl Site {
         }
         pages.sort();
         pages.dedup();
+        let exclusion = self.exclude_from_pages().await?;
         for page in &pages {
-            self.write_page(page).await?;
+            self.write_page(page, &exclusion).await?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! [`Change`]: what is to be different in a catalog.
 
-use dhow_discovery::CatalogImage;
+use dhow_discovery::{CatalogError, CatalogImage, CatalogLines};
 use dhow_image::{Labels, Name};
 
 use crate::{Record, record::platform};
@@ -25,22 +25,21 @@ impl Change {
         }
     }
 
-    pub(super) fn apply(&self, images: &mut Vec<CatalogImage>) {
+    pub(super) fn apply(&self, images: &mut CatalogLines) -> Result<(), CatalogError> {
         let (name, labels) = match self {
             Self::Put(image) => (&image.name, &image.labels),
             Self::Remove(name, labels) => (name, labels),
         };
-        let place = place(name, labels);
-        images.retain(|image| self::place(&image.name, &image.labels) != place);
-        if let Self::Put(image) = self {
-            images.push((**image).clone());
+        // A site can have one image of a name, a version and a platform.
+        let version = labels.get("version").unwrap_or_default();
+        let is_same =
+            |other: &Labels| (other.get("version"), platform(other)) == (labels.get("version"), platform(labels));
+        images.remove(name, version, is_same)?;
+        match self {
+            Self::Put(image) => images.insert(image),
+            Self::Remove(..) => Ok(()),
         }
     }
-}
-
-/// What a site can have one image of.
-fn place<'a>(name: &'a Name, labels: &'a Labels) -> (&'a Name, Option<&'a str>, [Option<&'a str>; 2]) {
-    (name, labels.get("version"), platform(labels))
 }
 
 /// What a catalog says of an image.

@@ -1,10 +1,14 @@
 //! Changing a catalog: read, verified, changed, signed, and put in place if nobody else has changed it meanwhile.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use dhow_discovery::{Catalog, CatalogError, CatalogImage, SignedCatalog};
+use dhow_discovery::{Catalog, CatalogError, CatalogImage, CatalogLines, SignedCatalog};
 use dhow_image::Name;
 use dhow_trust::{Fingerprint, Signature, SigningKey};
 use object_store::{ObjectMeta, path::Path};
@@ -22,11 +26,11 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// A catalog before it is signed.
 struct Draft {
-    images: Vec<CatalogImage>,
+    lines: CatalogLines,
     /// That of the present one.
     serial: Option<u64>,
-    /// What the present one lists is the same, if it is this one that is there.
-    is_same: Option<Arc<Catalog>>,
+    /// The present one, if what it lists is the same.
+    is_same: Option<Arc<CatalogLines>>,
 }
 
 impl Site {
@@ -57,7 +61,7 @@ impl Site {
                     // Whole seconds are enough, and the same for everybody who reads them.
                     let issued = DateTime::from_timestamp(now.timestamp(), 0).unwrap_or(now);
                     let expires = issued + options.valid_for;
-                    let catalog = Arc::new(Catalog::new(prefix.clone(), serial, issued, expires, draft.images));
+                    let catalog = Arc::new(draft.lines.issued(serial, issued, expires));
                     let file = Bytes::from(signed(&catalog, options)?);
                     if !self.files.replace(&path, file.clone(), present, &exclusion).await? {
                         tokio::time::sleep(pause(attempt)).await;
@@ -69,7 +73,7 @@ impl Site {
                 }
             };
             if matches!(exclusion, Exclusion::Conditions) {
-                let found = self.differences(&catalog, options).await?;
+                let found = self.differences(&prefix).await?;
                 if !found.is_empty() {
                     changes = found;
                     tokio::time::sleep(pause(attempt)).await;
@@ -85,9 +89,9 @@ impl Site {
             return Ok(CatalogWritten {
                 url: self.layout.base().join(path.as_ref()),
                 path: path.to_string(),
-                serial: catalog.serial,
-                expires: catalog.expires,
-                images: catalog.images.len(),
+                serial: catalog.serial(),
+                expires: catalog.expires(),
+                images: catalog.len(),
                 prefix,
                 is_new,
             });
@@ -117,23 +121,20 @@ impl Site {
             let signed = SignedCatalog::read(&present?.content).ok()?;
             Some(signed.danger_read_head().ok()?.serial)
         };
-        let serial = verified.as_ref().map(|catalog| catalog.serial).or_else(unverified);
-        let mut images = match (&verified, listed) {
-            (Some(catalog), Listed::Before) => catalog.images.clone(),
-            _ => self.entries_of_records(prefix).await?,
+        let serial = verified.as_ref().map(|catalog| catalog.serial()).or_else(unverified);
+        let mut lines = match (&verified, listed) {
+            (Some(catalog), Listed::Before) => CatalogLines::clone(catalog),
+            _ => {
+                let (images, now) = (self.entries_of_records(prefix).await?, Utc::now());
+                CatalogLines::of(&Catalog::new(prefix.clone(), 0, now, now, images))
+            }
         };
         for change in changes {
-            change.apply(&mut images);
+            let changed = change.apply(&mut lines);
+            changed.map_err(|source| self.damaged_catalog(prefix, source))?;
         }
-        let now = Utc::now();
-        // In order, so that equal ones are equal.
-        let drafted = Catalog::new(prefix.clone(), 0, now, now, images);
-        let is_same = verified.filter(|present| drafted.images == present.images);
-        Ok(Draft {
-            images: drafted.images,
-            serial,
-            is_same,
-        })
+        let is_same = verified.filter(|present| present.is_same_list(&lines));
+        Ok(Draft { lines, serial, is_same })
     }
 
     /// What a catalog says, if one of the keys that are to sign now has signed it.
@@ -142,19 +143,16 @@ impl Site {
         file: &Bytes,
         prefix: &Name,
         options: &CatalogOptions,
-    ) -> Result<Arc<Catalog>, Error> {
+    ) -> Result<Arc<CatalogLines>, Error> {
         let signers = fingerprints(options);
-        if let Some(catalog) = self
-            .cache
-            .catalog(file, &signers)
-            .filter(|known| known.prefix == *prefix)
-        {
+        let known = self.cache.catalog(file, &signers);
+        if let Some(catalog) = known.filter(|known| known.prefix() == prefix) {
             return Ok(catalog);
         }
         let certificates: Vec<_> = options.signers.iter().map(SigningKey::certificate).collect();
-        let read = SignedCatalog::read(file).and_then(|signed| signed.verify_with(prefix, &certificates));
+        let read = SignedCatalog::read(file).and_then(|signed| signed.verify_lines(prefix, &certificates));
         match read {
-            Ok((catalog, _)) => {
+            Ok(catalog) => {
                 let catalog = Arc::new(catalog);
                 self.cache.keep_catalog(file.clone(), signers, catalog.clone());
                 Ok(catalog)
@@ -164,11 +162,15 @@ impl Site {
                 location: self.files.location().to_owned(),
                 source,
             }),
-            Err(source) => Err(Error::DamagedCatalog {
-                prefix: prefix.clone(),
-                location: self.files.location().to_owned(),
-                source: Box::new(source),
-            }),
+            Err(source) => Err(self.damaged_catalog(prefix, source)),
+        }
+    }
+
+    fn damaged_catalog(&self, prefix: &Name, source: CatalogError) -> Error {
+        Error::DamagedCatalog {
+            prefix: prefix.clone(),
+            location: self.files.location().to_owned(),
+            source: Box::new(source),
         }
     }
 
@@ -187,18 +189,11 @@ impl Site {
     }
 
     /// What must change of a catalog for it to list what is there, and nothing else.
-    async fn differences(&self, catalog: &Catalog, options: &CatalogOptions) -> Result<Vec<Change>, Error> {
-        let files = self.records_below(&catalog.prefix).await?;
+    async fn differences(&self, prefix: &Name) -> Result<Vec<Change>, Error> {
+        let files = self.records_below(prefix).await?;
         let there: HashSet<&Path> = files.iter().map(|file| &file.location).collect();
-        let written = self.files.read(&self.layout.catalog(&catalog.prefix)).await?;
-        let written = written.and_then(|file| {
-            let known = self.cache.catalog(&file, &fingerprints(options));
-            known.or_else(|| {
-                Some(Arc::new(
-                    SignedCatalog::read(&file).ok()?.danger_read_unverified().ok()?,
-                ))
-            })
-        });
+        let written = self.files.read(&self.layout.catalog(prefix)).await?;
+        let written = written.and_then(|file| SignedCatalog::read(&file).ok()?.danger_read_unverified().ok());
         let images = written.as_ref().map_or(&[][..], |written| &written.images);
         let record = |image: &CatalogImage| self.layout.archive_of(&image.name, &image.labels).record;
         let listed: HashSet<Path> = images.iter().map(record).collect();
@@ -213,17 +208,11 @@ impl Site {
     }
 
     /// Writes the pages of all names that the catalog lists, which are now to name it.
-    async fn name_on_pages(&self, catalog: &Catalog) -> Result<(), Error> {
-        let mut done = HashSet::new();
-        for image in &catalog.images {
-            if done.contains(&image.name) {
-                continue;
-            }
-            for name in self.layout.pages_of(&image.name) {
-                if done.insert(name.clone()) {
-                    self.write_page(&name).await?;
-                }
-            }
+    async fn name_on_pages(&self, catalog: &CatalogLines) -> Result<(), Error> {
+        let names: BTreeSet<_> = catalog.names().flat_map(|name| self.layout.pages_of(&name)).collect();
+        let exclusion = self.exclude_from_pages().await?;
+        for name in &names {
+            self.write_page(name, &exclusion).await?;
         }
         Ok(())
     }
@@ -241,10 +230,10 @@ fn next_serial(last: Option<u64>, now: DateTime<Utc>) -> Option<u64> {
     }
 }
 
-fn signed(catalog: &Catalog, options: &CatalogOptions) -> Result<Vec<u8>, Error> {
+fn signed(catalog: &CatalogLines, options: &CatalogOptions) -> Result<Vec<u8>, Error> {
     let json = catalog.to_json();
     let failed = |source| Error::SignCatalog {
-        prefix: catalog.prefix.clone(),
+        prefix: catalog.prefix().clone(),
         source: Box::new(source),
     };
     let mut all: Option<Signature> = None;
