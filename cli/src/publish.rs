@@ -12,7 +12,7 @@ use clap::Args;
 use dhow_image::{Labels, Name};
 use dhow_site::{
     CatalogOptions, CatalogWritten, DeltaOptions, OnConflict, Publication, Published, PublishedDelta, PublishedTorrent,
-    Site, TorrentOptions,
+    Record, Site, TorrentOptions,
 };
 use dhow_trust::{Certificate, Signature};
 use url::Url;
@@ -125,28 +125,8 @@ pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()
             .context("Published, but could not change the catalog: publish again")?,
         None => Vec::new(),
     };
-    for (published, torrent, delta) in &all {
-        let prefix = site.layout().catalog_prefix(&published.name);
-        let catalog = catalogs.iter().find(|catalog| catalog.prefix == prefix);
-        match options.format {
-            Format::Text => tell(context, published, torrent.as_ref(), delta.as_ref()),
-            Format::Json => print(serde_json::json!({
-                "name": published.name,
-                "labels": published.labels,
-                "id": published.id,
-                "archive": published.archive_url,
-                "page": published.page_url,
-                "isLatest": published.is_latest,
-                "torrent": torrent.as_ref().map(|torrent| &torrent.url),
-                "infoHash": torrent.as_ref().map(|torrent| &torrent.info_hash),
-                "recipe": delta.as_ref().map(|delta| &delta.url),
-                "packs": delta.as_ref().map(|delta| delta.packs),
-                "newPackBytes": delta.as_ref().map(|delta| delta.new_bytes),
-                "patchBytes": delta.as_ref().and_then(|delta| delta.patch_bytes),
-                "catalog": catalog.map(catalog::json),
-                "written": written(published, torrent.as_ref(), delta.as_ref(), catalog),
-            })),
-        }
+    for (published, torrent, delta) in all.iter().filter(|_| options.format == Format::Text) {
+        tell(context, published, torrent.as_ref(), delta.as_ref());
     }
     for catalog in &catalogs {
         catalog::tell(context, catalog);
@@ -157,26 +137,51 @@ pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()
              --catalog-key KEY lists them too",
         );
     }
+    let mut removed = Vec::new();
+    let mut outcome = Ok(());
     if !options.catalog.no_catalog || options.keep.is_some() {
         // What somebody else left half taken away.
-        context
+        outcome = context
             .block_on(site.finish_removals(&unfinished, signer.as_ref()))?
-            .context("Published, but could not take away what somebody began to take away")?;
+            .map(drop)
+            .context("Published, but could not take away what somebody began to take away");
     }
-    if let (Some(keep), None) = (options.keep, &failed) {
-        retain(context, &site, keep, &images, signer.as_ref())
-            .context("Published, but could not take away older versions")?;
+    if let (Some(keep), None, Ok(())) = (options.keep, &failed, &outcome) {
+        outcome = retain(context, &site, keep, &images, signer.as_ref(), &mut removed)
+            .context("Published, but could not take away older versions");
     }
-    failed.map_or(Ok(()), Err)
+    for (published, torrent, delta) in all.iter().filter(|_| options.format == Format::Json) {
+        let prefix = site.layout().catalog_prefix(&published.name);
+        let catalog = catalogs.iter().find(|catalog| catalog.prefix == prefix);
+        print(serde_json::json!({
+            "name": published.name,
+            "labels": published.labels,
+            "id": published.id,
+            "archive": published.archive_url,
+            "page": published.page_url,
+            "isLatest": published.is_latest,
+            "torrent": torrent.as_ref().map(|torrent| &torrent.url),
+            "infoHash": torrent.as_ref().map(|torrent| &torrent.info_hash),
+            "recipe": delta.as_ref().map(|delta| &delta.url),
+            "packs": delta.as_ref().map(|delta| delta.packs),
+            "newPackBytes": delta.as_ref().map(|delta| delta.new_bytes),
+            "patchBytes": delta.as_ref().and_then(|delta| delta.patch_bytes),
+            "catalog": catalog.map(catalog::json),
+            "written": written(published, torrent.as_ref(), delta.as_ref(), catalog),
+            "removed": taken_of(&published.name, &mut removed),
+        }));
+    }
+    failed.map_or(outcome, Err)
 }
 
-/// Takes away what is older than the newest versions of each name that was published.
+/// Takes away what is older than the newest versions of each name that was published, and adds it to `removed`.
 fn retain(
     context: &Context,
     site: &Site,
     keep: NonZeroUsize,
     images: &[(Name, Labels)],
     signer: Option<&CatalogOptions>,
+    removed: &mut Vec<Record>,
 ) -> Result<()> {
     let mut published = Vec::new();
     for (name, labels) in images {
@@ -203,8 +208,16 @@ fn retain(
                 yanked.unwrap_or_default()
             ));
         }
+        removed.extend(retention.superfluous);
     }
     Ok(())
+}
+
+/// What was taken away of a name, which is told once.
+fn taken_of(name: &Name, removed: &mut Vec<Record>) -> Vec<serde_json::Value> {
+    let of_name = removed.extract_if(.., |record| record.name == *name);
+    let json = of_name.map(|record| serde_json::json!({"labels": record.labels, "id": record.id}));
+    json.collect()
 }
 
 fn publish_one(

@@ -50,12 +50,21 @@ fn the_newest_versions_stay_and_the_rest_goes_whole() {
     outcome.success();
     assert_eq!(versions(&world), ["1.3.0", "1.2.0", "0.9.0"]);
     assert_eq!(fetch(&world, "example.com/app:0.9.0").success().trim(), id);
+    // A program is told what went.
+    let (outcome, _) = publish("1.4.0", &["--keep", "2", "--format", "json"]);
+    let told: serde_json::Value = serde_json::from_str(&outcome.success()).unwrap();
+    let removed: Vec<_> = told["removed"].as_array().unwrap().iter().collect();
+    let version = |image: &serde_json::Value| image["labels"][0]["value"].as_str().unwrap().to_owned();
+    let gone: Vec<_> = removed.iter().map(|image| version(image)).collect();
+    assert_eq!(gone, ["1.2.0", "0.9.0"]);
+    assert!(removed.iter().any(|image| image["id"] == id.as_str()), "{told}");
+    assert_eq!(versions(&world), ["1.4.0", "1.3.0"]);
     // What the catalog would go on listing is not taken away.
-    let (outcome, _) = publish("1.4.0", &["--keep", "1", "--no-catalog"]);
+    let (outcome, _) = publish("1.5.0", &["--keep", "1", "--no-catalog"]);
     outcome.exited(1).says("there is no key to sign it");
-    assert_eq!(versions(&world), ["1.3.0", "1.2.0", "0.9.0"]);
-    assert!(!world.path("site/ACI/example.com/app/1.4.0-linux-amd64.aci").exists());
-    let (outcome, _) = publish("1.4.0", &["--keep", "0"]);
+    assert_eq!(versions(&world), ["1.4.0", "1.3.0"]);
+    assert!(!world.path("site/ACI/example.com/app/1.5.0-linux-amd64.aci").exists());
+    let (outcome, _) = publish("1.5.0", &["--keep", "0"]);
     outcome.exited(2);
 }
 
