@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use dhow_image::{BuildOptions, ImageManifest, Limits, Name, build};
 use dhow_store::{
     Standing, Store,
-    delta::{Delta, DeltaHead, DeltaPack, DeltaPatch, PackOptions, Step, pack_image, write_patch},
+    delta::{Delta, DeltaHead, DeltaPack, DeltaPatch, HeadRecipe, PackOptions, Step, pack_image, write_patch},
     pack::{Backend, Directory, Layers},
 };
 
@@ -170,7 +170,7 @@ fn publish(
         tar_size: packed.tar_size,
         archive_sha512: [0; 64],
         archive_size: fs::metadata(archive)?.len(),
-        recipe: packed.recipe,
+        recipe: HeadRecipe::Plain(packed.recipe),
         up: 3,
         packs: packed.packs,
         patch: None,

@@ -97,7 +97,7 @@ pub(crate) fn encrypt(context: &Context, options: EncryptArguments) -> Result<()
 }
 
 /// The certificates that the user means.
-fn recipients(context: &Context, query: &str) -> Result<Vec<Certificate>> {
+pub(crate) fn recipients(context: &Context, query: &str) -> Result<Vec<Certificate>> {
     let path = Path::new(query);
     if path.is_file() {
         let bytes = fs::read(path).with_context(|| format!("Could not read `{query}`"))?;

@@ -1,27 +1,27 @@
 //! `dhow publish`.
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-};
+mod ready;
 
-use anyhow::{Context as _, Result, bail};
+use std::{collections::BTreeSet, fs::File, num::NonZeroUsize, path::PathBuf};
+
+use anyhow::{Context as _, Result};
 use clap::Args;
 use dhow_image::{Labels, Name};
 use dhow_site::{
-    CatalogOptions, CatalogWritten, DeltaOptions, OnConflict, Publication, Published, PublishedDelta, PublishedTorrent,
-    Record, Site, TorrentOptions,
+    CatalogOptions, CatalogWritten, DeltaOptions, Inside, OnConflict, Publication, Published, PublishedDelta,
+    PublishedTorrent, Record, Sealing, SealingSecrets, Site, TorrentOptions,
 };
-use dhow_trust::{Certificate, Signature};
+use dhow_trust::Signature;
 use url::Url;
+
+use self::ready::{Ready, ready};
 
 use crate::{
     arguments::Format,
     catalog::{self, CatalogArguments},
     context::{Context, print},
-    sign::{find_key, sign_file, signature_path},
+    encrypt::recipients,
+    sign::find_key,
     site::SiteArguments,
 };
 
@@ -39,6 +39,7 @@ Examples:
   dhow publish app.aci --site ./site --url https://example.com --key carly@example.com
   dhow publish app.aci --site ./site --url https://example.com --torrent --tracker udp://tracker.example:6969/announce
   dhow publish app.aci --site ./site --url https://example.com --delta
+  dhow publish app.aci --site ./site --url https://example.com --delta --encrypt-to bob.asc --encrypt-to carly
   dhow publish app.aci --site ./site --url https://example.com --keep 5
   dhow publish --refresh --site ./site --url https://example.com --key carly@example.com")]
 pub(crate) struct PublishArguments {
@@ -69,6 +70,11 @@ pub(crate) struct PublishArguments {
     /// the archive: clients that have another version then fetch what changed, others what is smaller
     #[arg(long)]
     delta: bool,
+    /// Encrypts what is published, so that only those can read it: a file of public keys, or a part of the user ID or the
+    /// end of the fingerprint of one of your own or of the trusted keys; can be repeated. Names, labels, sizes and image IDs
+    /// can be seen by all. With --delta, packs are sealed too
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["refresh", "pubkey"])]
+    encrypt_to: Vec<String>,
     /// Takes away the versions of a name, on each platform, that are older than the newest N that are not yanked; what
     /// other images depend on by its version stays
     #[arg(long, value_name = "N", conflicts_with = "refresh")]
@@ -88,20 +94,29 @@ pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()
     if options.catalog.refresh {
         return catalog::refresh(context, &site, &options.catalog, options.key.as_deref(), options.format);
     }
-    let signed = options
+    let mut encrypt_to: Vec<dhow_trust::Certificate> = Vec::new();
+    for query in &options.encrypt_to {
+        for certificate in recipients(context, query)? {
+            let fingerprint = certificate.fingerprint();
+            if encrypt_to.iter().all(|other| other.fingerprint() != fingerprint) {
+                encrypt_to.push(certificate);
+            }
+        }
+    }
+    let ready = options
         .archives
         .iter()
-        .map(|archive| signed(context, &options, archive));
-    let signed = signed.collect::<Result<Vec<_>>>()?;
-    let signer = catalog_signer(context, &options, &signed)?;
+        .map(|archive| ready(context, &site, &options, archive, &encrypt_to));
+    let ready = ready.collect::<Result<Vec<_>>>()?;
+    let signer = catalog_signer(context, &options, &ready)?;
     // A catalog must not go on listing what --keep takes away.
     if !options.catalog.no_catalog || options.keep.is_some() {
         check_catalogs(context, &site, &options.archives, signer.as_ref())?;
     }
     let mut all = Vec::new();
     let mut failed = None;
-    for (archive, signed) in options.archives.iter().zip(&signed) {
-        match publish_one(context, &site, &options, archive, signed) {
+    for ready in &ready {
+        match publish_one(context, &site, &options, ready) {
             Ok(published) => all.push(published),
             Err(error) => {
                 failed = Some(error);
@@ -127,6 +142,9 @@ pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()
     };
     for (published, torrent, delta) in all.iter().filter(|_| options.format == Format::Text) {
         tell(context, published, torrent.as_ref(), delta.as_ref());
+    }
+    for recipient in encrypt_to.iter().filter(|_| !all.is_empty()) {
+        context.say(format_args!("Encrypted for {}", recipient.label()));
     }
     for catalog in &catalogs {
         catalog::tell(context, catalog);
@@ -165,6 +183,7 @@ pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()
             "recipe": delta.as_ref().map(|delta| &delta.url),
             "packs": delta.as_ref().map(|delta| delta.packs),
             "newPackBytes": delta.as_ref().map(|delta| delta.new_bytes),
+            "encryptedFor": encrypt_to.iter().map(dhow_trust::Certificate::fingerprint).collect::<Vec<_>>(),
             "patchBytes": delta.as_ref().and_then(|delta| delta.patch_bytes),
             "catalog": catalog.map(catalog::json),
             "written": written(published, torrent.as_ref(), delta.as_ref(), catalog),
@@ -224,8 +243,7 @@ fn publish_one(
     context: &Context,
     site: &Site,
     options: &PublishArguments,
-    archive: &Path,
-    signed: &Signed,
+    ready: &Ready<'_>,
 ) -> Result<(Published, Option<PublishedTorrent>, Option<PublishedDelta>)> {
     let on_conflict = if options.replace {
         OnConflict::Replace
@@ -233,29 +251,41 @@ fn publish_one(
         OnConflict::Refuse
     };
     let publication = Publication {
-        archive,
-        signature: &signed.signature,
-        certificates: &signed.certificates,
+        archive: ready.archive(),
+        signature: &ready.signature,
+        certificates: &ready.certificates,
         on_conflict,
         limits: context.limits(),
     };
-    let published = context
-        .block_on(site.publish(publication))?
-        .with_context(|| format!("Could not publish `{}`", archive.display()))?;
+    let published = match ready.encrypt_to {
+        [] => context.block_on(site.publish(publication))?,
+        recipients => {
+            let inside = Inside::File {
+                image: ready.image.to_owned(),
+                recipients: recipients.iter().map(|key| key.fingerprint()).collect(),
+            };
+            context.block_on(site.publish_encrypted(publication, &inside))?
+        }
+    };
+    let published = published.with_context(|| format!("Could not publish `{}`", ready.image.display()))?;
     let torrent = options
         .torrent
-        .then(|| publish_torrent(context, site, &published, archive, options));
+        .then(|| publish_torrent(context, site, &published, ready, options));
     let torrent = torrent.transpose()?;
     let delta = options
         .delta
-        .then(|| publish_delta(context, site, &published, archive, options));
+        .then(|| publish_delta(context, site, &published, ready, options));
     Ok((published, torrent, delta.transpose()?))
 }
 
 /// Who signs the catalog: the keys that the user names for it; the one that signs the archives; or, where these are
 /// signed already, those of the user's keys that did, if nobody else did. A catalog with fewer signers than the archives
 /// may be too few for whoever asks for several.
-fn catalog_signer(context: &Context, options: &PublishArguments, signed: &[Signed]) -> Result<Option<CatalogOptions>> {
+fn catalog_signer(
+    context: &Context,
+    options: &PublishArguments,
+    ready: &[Ready<'_>],
+) -> Result<Option<CatalogOptions>> {
     let catalog = &options.catalog;
     if catalog.no_catalog {
         return Ok(None);
@@ -265,12 +295,12 @@ fn catalog_signer(context: &Context, options: &PublishArguments, signed: &[Signe
         return Ok(Some(catalog.options(signers)));
     }
     let mut keys: Vec<dhow_trust::SigningKey> = Vec::new();
-    for signed in signed {
-        let signers = Signature::parse(&signed.signature)?.issuers().len();
-        if signers != signed.certificates.len() {
+    for ready in ready {
+        let signers = Signature::parse(&ready.signature)?.issuers().len();
+        if signers != ready.certificates.len() {
             return Ok(None);
         }
-        for certificate in &signed.certificates {
+        for certificate in &ready.certificates {
             if keys.iter().any(|key| key.fingerprint() == certificate.fingerprint()) {
                 continue;
             }
@@ -306,7 +336,7 @@ fn publish_torrent(
     context: &Context,
     site: &Site,
     published: &Published,
-    archive: &Path,
+    ready: &Ready<'_>,
     options: &PublishArguments,
 ) -> Result<PublishedTorrent> {
     let torrent = TorrentOptions {
@@ -314,15 +344,15 @@ fn publish_torrent(
         private: options.private,
     };
     context
-        .block_on(site.publish_torrent(published, archive, &torrent))?
-        .with_context(|| format!("Could not publish a torrent of `{}`", archive.display()))
+        .block_on(site.publish_torrent(published, ready.archive(), &torrent))?
+        .with_context(|| format!("Could not publish a torrent of `{}`", ready.image.display()))
 }
 
 fn publish_delta(
     context: &Context,
     site: &Site,
     published: &Published,
-    archive: &Path,
+    ready: &Ready<'_>,
     options: &PublishArguments,
 ) -> Result<PublishedDelta> {
     let key = find_key(context, options.key.as_deref())?;
@@ -333,9 +363,28 @@ fn publish_delta(
         limits: context.limits(),
         scratch: scratch.path(),
     };
-    context
-        .block_on(site.publish_delta(published, archive, &delta))?
-        .with_context(|| format!("Could not publish a recipe of `{}`", archive.display()))
+    let put = match ready.encrypt_to {
+        [] => context.block_on(site.publish_delta(published, ready.archive(), &delta))?,
+        recipients => {
+            let secrets = SealingSecrets::open(&context.config_dir()?);
+            let (secret, is_new) = secrets.of(&published.name)?;
+            if is_new {
+                context.say(format_args!(
+                    "Made the secret that seals packs of `{}`: keep a copy of `{}`, and give one to whoever publishes this \
+                     name with you",
+                    published.name,
+                    secrets.path(&published.name).display()
+                ));
+            }
+            let sealing = Sealing {
+                image: ready.image,
+                secret,
+                recipients,
+            };
+            context.block_on(site.publish_sealed_delta(published, ready.archive(), &delta, &sealing))?
+        }
+    };
+    put.with_context(|| format!("Could not publish a recipe of `{}`", ready.image.display()))
 }
 
 fn written<'a>(
@@ -379,57 +428,4 @@ fn tell(context: &Context, published: &Published, torrent: Option<&PublishedTorr
     if let Some(delta) = delta {
         print(&delta.url);
     }
-}
-
-/// A signature and the keys of whoever made it.
-struct Signed {
-    signature: Vec<u8>,
-    certificates: Vec<Certificate>,
-}
-
-/// The signature that is there, or a new one.
-fn signed(context: &Context, options: &PublishArguments, archive: &Path) -> Result<Signed> {
-    let path = signature_path(archive);
-    if options.key.is_none() && path.exists() {
-        let signature = fs::read(&path).with_context(|| format!("Could not read `{}`", path.display()))?;
-        let certificates = signers(context, options, archive, &signature)?;
-        return Ok(Signed {
-            signature,
-            certificates,
-        });
-    }
-    if options.pubkey.is_some() {
-        bail!(
-            "`{}` is not signed yet, so --pubkey has nothing to say",
-            archive.display()
-        );
-    }
-    let key = find_key(context, options.key.as_deref())?;
-    Ok(Signed {
-        signature: sign_file(&key, archive)?,
-        certificates: vec![key.certificate()],
-    })
-}
-
-/// Those of the given or the user's own keys that made the signature. None where the site is to know them.
-fn signers(
-    context: &Context,
-    options: &PublishArguments,
-    archive: &Path,
-    signature: &[u8],
-) -> Result<Vec<Certificate>> {
-    if let Some(path) = &options.pubkey {
-        let bytes = fs::read(path).with_context(|| format!("Could not read `{}`", path.display()))?;
-        return Certificate::parse_many(&bytes)
-            .with_context(|| format!("Could not read keys from `{}`", path.display()));
-    }
-    let mut signers = Vec::new();
-    for key in context.keys()?.list()? {
-        let certificate = key.certificate();
-        let data = File::open(archive).with_context(|| format!("Could not open `{}`", archive.display()))?;
-        if dhow_trust::verify_with_certificates(std::slice::from_ref(&certificate), signature, data).is_ok() {
-            signers.push(certificate);
-        }
-    }
-    Ok(signers)
 }

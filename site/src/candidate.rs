@@ -8,10 +8,10 @@ use std::{
 
 use chrono::Utc;
 use dhow_image::Limits;
-use dhow_trust::{Certificate, verify_with_certificates};
+use dhow_trust::{Certificate, is_encrypted, verify_with_certificates};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, FileFacts, Record};
+use crate::{Encryption, Error, FileFacts, Inside, Record};
 
 /// An archive, its signature and what is said of them.
 #[derive(Debug)]
@@ -22,9 +22,11 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    /// Reads an archive twice, for its signature and as an image. Blocks.
+    /// Reads an archive twice, for its signature and as an image; one that is encrypted once, and what is `inside` it.
+    /// Blocks.
     pub(crate) fn check(
         path: &Path,
+        inside: Option<&Inside>,
         signature: &[u8],
         certificates: &[Certificate],
         limits: Limits,
@@ -45,12 +47,46 @@ impl Candidate {
             })?;
         let archive = signed.finish().map_err(in_file)?;
 
-        let mut image = Digesting::new(File::open(path).map_err(in_file)?);
+        let mut start = Vec::new();
+        let file = File::open(path).map_err(in_file)?;
+        file.take(64).read_to_end(&mut start).map_err(in_file)?;
+        let inside = inside.filter(|_| is_encrypted(&start));
+        let signature_facts = FileFacts {
+            size: signature.len() as u64,
+            sha256: hex::encode(Sha256::digest(signature)),
+        };
+        if let Some(Inside::Record(record)) = inside {
+            let record = Record {
+                archive,
+                signature: signature_facts,
+                torrent: None,
+                recipe: None,
+                yanked: None,
+                signers: Record::signers_of(&verification),
+                published: Utc::now(),
+                ..Record::clone(record)
+            };
+            record.check_labels()?;
+            return Ok(Self {
+                path: path.to_owned(),
+                signature: signature.to_owned(),
+                record,
+            });
+        }
+        let (image_path, recipients) = match inside {
+            Some(Inside::File { image, recipients }) => (image.as_path(), Some(recipients)),
+            _ => (path, None),
+        };
+        let in_image = |source| Error::ReadArchive {
+            path: image_path.to_owned(),
+            source,
+        };
+        let mut image = Digesting::new(File::open(image_path).map_err(in_image)?);
         let summary = dhow_image::read_summary_within(&mut image, limits).map_err(|source| Error::Archive {
-            path: path.to_owned(),
+            path: image_path.to_owned(),
             source,
         })?;
-        if image.finish().map_err(in_file)? != archive {
+        if recipients.is_none() && image.finish().map_err(in_file)? != archive {
             return Err(Error::ArchiveChanged { path: path.to_owned() });
         }
 
@@ -62,16 +98,21 @@ impl Candidate {
             });
         }
         let record = Record {
-            annotations: Record::annotations_of(&manifest),
+            // What an encrypted manifest says for people is not for everybody.
+            annotations: match recipients {
+                Some(_) => Vec::new(),
+                None => Record::annotations_of(&manifest),
+            },
+            encryption: recipients.map(|recipients| Encryption {
+                recipients: recipients.clone(),
+                dependencies: Encryption::dependencies_of(&manifest),
+            }),
             name: manifest.name,
             labels: manifest.labels,
             id: summary.id,
             tar_size: summary.tar_size,
             archive,
-            signature: FileFacts {
-                size: signature.len() as u64,
-                sha256: hex::encode(Sha256::digest(signature)),
-            },
+            signature: signature_facts,
             torrent: None,
             recipe: None,
             yanked: None,

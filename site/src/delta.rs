@@ -13,10 +13,10 @@ use std::{
 use dhow_discovery::FileFacts;
 use dhow_image::Limits;
 use dhow_store::{
-    delta::{DeltaHead, DeltaPack, PackOptions, PackedImage, pack_image},
-    pack::{Backend, Layers},
+    delta::{DeltaHead, DeltaPack, HeadRecipe, PackOptions, PackedImage, SealedRecipe, pack_image},
+    pack::{Backend, Layers, Secret},
 };
-use dhow_trust::{SigningKey, verify_with_certificates};
+use dhow_trust::{Certificate, EncryptOptions, SigningKey, encrypt, verify_with_certificates};
 use sha2::{Digest, Sha256, Sha512};
 use tokio::runtime::Handle;
 
@@ -40,6 +40,17 @@ pub struct DeltaOptions<'a> {
     pub limits: Limits,
     /// A directory for temporary files: the new pack is written there first.
     pub scratch: &'a FilePath,
+}
+
+/// For whom an image's packs and recipe are sealed.
+#[derive(Debug)]
+pub struct Sealing<'a> {
+    /// The archive as it was before it was encrypted.
+    pub image: &'a FilePath,
+    /// The secret of the image's name, from which the keys of all contents follow.
+    pub secret: Secret,
+    /// Who can rebuild the image: those for whom the archive is encrypted.
+    pub recipients: &'a [Certificate],
 }
 
 /// A recipe that was put beside its archive.
@@ -69,6 +80,31 @@ impl Site {
         archive: &FilePath,
         options: &DeltaOptions<'_>,
     ) -> Result<PublishedDelta, Error> {
+        self.put_delta(published, archive, options, None).await
+    }
+
+    /// The same of an encrypted archive: into packs that are sealed, with a recipe that only the recipients can use.
+    /// There is no patch.
+    ///
+    /// The recipe is encrypted first and then signed: so everybody can tell whose it is, and nobody has to open what a
+    /// stranger sealed.
+    pub async fn publish_sealed_delta(
+        &self,
+        published: &Published,
+        archive: &FilePath,
+        options: &DeltaOptions<'_>,
+        sealing: &Sealing<'_>,
+    ) -> Result<PublishedDelta, Error> {
+        self.put_delta(published, archive, options, Some(sealing)).await
+    }
+
+    async fn put_delta(
+        &self,
+        published: &Published,
+        archive: &FilePath,
+        options: &DeltaOptions<'_>,
+        sealing: Option<&Sealing<'_>>,
+    ) -> Result<PublishedDelta, Error> {
         let changed = || Error::ArchiveChanged {
             path: archive.to_owned(),
         };
@@ -77,6 +113,7 @@ impl Site {
         let mut record = versions
             .iter()
             .find(|record| of_this(record))
+            .filter(|record| record.encryption.is_some() == sealing.is_some())
             .ok_or_else(changed)?
             .clone();
         let paths = self.layout.archive(&record);
@@ -92,8 +129,19 @@ impl Site {
         }
         // Nobody takes away meanwhile what the recipe is going to name.
         let in_use = self.files.share(&self.layout.packs_lock()).await?;
-        let known = self.known_packs(&versions).await?;
-        let (packed, facts, sha512) = self.pack(archive, &known, options).await?;
+        let known = self.known_packs(&versions, sealing.is_some()).await?;
+        let layers = Layers::plain().compressed(options.level);
+        let (packed, facts, sha512) = match sealing {
+            None => self.pack(archive, &known, layers, options).await?,
+            Some(sealing) => {
+                let layers = layers.sealed(sealing.secret.clone());
+                let (packed, ..) = self.pack(sealing.image, &known, layers, options).await?;
+                let path = archive.to_owned();
+                let digested = tokio::task::spawn_blocking(move || digest_file(&path)).await;
+                let (facts, sha512) = digested.expect("reading a file does not panic")?;
+                (packed, facts, sha512)
+            }
+        };
         if facts != record.archive || packed.id != record.id {
             return Err(changed());
         }
@@ -101,7 +149,9 @@ impl Site {
         for pack in packed.packs.iter().filter(|pack| !known.contains(pack)) {
             written.push(SitePacks::path(&pack.id).to_string());
         }
-        let patch = match latest::before(&versions, &record) {
+        // A patch would tell of the version before and of this one.
+        let base = latest::before(&versions, &record).filter(|_| sealing.is_none());
+        let patch = match base {
             Some(base) => self.publish_patch(base, &record, archive, options).await?,
             None => None,
         };
@@ -115,7 +165,13 @@ impl Site {
             tar_size: packed.tar_size,
             archive_sha512: sha512,
             archive_size: facts.size,
-            recipe: packed.recipe,
+            recipe: match sealing {
+                None => HeadRecipe::Plain(packed.recipe),
+                Some(sealing) => HeadRecipe::Sealed(seal(&packed, sealing).map_err(|source| Error::SealRecipe {
+                    path: archive.to_owned(),
+                    source: Box::new(source),
+                })?),
+            },
             up: u8::try_from(folders)
                 .ok()
                 .filter(|up| *up <= 64)
@@ -173,7 +229,8 @@ impl Site {
         };
         let certificates = keys::read(&self.files, &self.layout.keys(&record.name)).await?;
         let is_signed = verify_with_certificates(&certificates, &signature, bytes.as_ref()).is_ok();
-        let Some(head) = DeltaHead::parse(&bytes).ok().filter(|head| head.id == record.id) else {
+        let is_this = |head: &DeltaHead| head.id == record.id && head.is_sealed() == record.encryption.is_some();
+        let Some(head) = DeltaHead::parse(&bytes).ok().filter(is_this) else {
             return Ok(None);
         };
         if !is_signed || facts.sha256 != hex::encode(Sha256::digest(&bytes)) {
@@ -187,8 +244,9 @@ impl Site {
         Ok((has_patch && there == head.packs.len()).then_some(head))
     }
 
-    /// The packs that recipes of these versions name, the oldest first.
-    async fn known_packs(&self, versions: &[Record]) -> Result<Vec<DeltaPack>, Error> {
+    /// The packs that recipes of these versions name, the oldest first: those that are sealed, or those that are not. They
+    /// have nothing in common.
+    async fn known_packs(&self, versions: &[Record], is_sealed: bool) -> Result<Vec<DeltaPack>, Error> {
         let mut versions: Vec<_> = versions.iter().filter(|record| record.recipe.is_some()).collect();
         versions.sort_by_key(|record| std::cmp::Reverse(record.published));
         let (mut known, mut names) = (Vec::new(), HashSet::new());
@@ -199,6 +257,7 @@ impl Site {
             let bytes = self.files.read(&self.layout.archive(record).recipe).await?;
             // A recipe that is damaged helps nobody, and is made anew when its image is published again.
             let head = bytes.and_then(|bytes| DeltaHead::parse(&bytes).ok());
+            let head = head.filter(|head| head.is_sealed() == is_sealed);
             let packs = head.into_iter().flat_map(|head| head.packs.into_iter().rev());
             known.extend(packs.filter(|pack| names.insert(pack.id)));
         }
@@ -222,15 +281,16 @@ impl Site {
         &self,
         archive: &FilePath,
         known: &[DeltaPack],
+        layers: Layers,
         options: &DeltaOptions<'_>,
     ) -> Result<(PackedImage, FileFacts, [u8; 64]), Error> {
         let backend: Arc<dyn Backend> = Arc::new(SitePacks::new(self.files.clone(), Handle::current()));
         let (path, scratch) = (archive.to_owned(), options.scratch.to_owned());
-        let (known, level, limits) = (known.to_vec(), options.level, options.limits);
+        let (known, limits) = (known.to_vec(), options.limits);
         let pack = move || {
             let options = PackOptions {
                 limits,
-                layers: Layers::plain().compressed(level),
+                layers,
                 scratch: &scratch,
             };
             pack_file(path, &backend, &known, &options)
@@ -277,6 +337,36 @@ impl Site {
         }
         Ok(())
     }
+}
+
+/// What only the recipients are to be told, as an OpenPGP message for them.
+fn seal(packed: &PackedImage, sealing: &Sealing<'_>) -> Result<Vec<u8>, dhow_trust::Error> {
+    let sealed = SealedRecipe {
+        id: packed.id,
+        records: packed.recipe.clone(),
+        keys: packed.keys.clone().expect("what is in sealed packs has keys"),
+        chunker_seed: sealing.secret.chunker_seed(),
+    };
+    let mut options = EncryptOptions::default();
+    options.recipients = sealing.recipients.to_vec();
+    let mut message = Vec::new();
+    encrypt(&options, sealed.to_bytes().as_slice(), &mut message)?;
+    Ok(message)
+}
+
+/// What a file is, and its SHA-512. Blocks.
+fn digest_file(path: &FilePath) -> Result<(FileFacts, [u8; 64]), Error> {
+    let in_file = |source| Error::ReadArchive {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = Digesting::new(Sha512Reader {
+        inner: File::open(path).map_err(in_file)?,
+        hasher: Sha512::new(),
+    });
+    io::copy(&mut file, &mut io::sink()).map_err(in_file)?;
+    let sha512 = file.get_ref().hasher.clone().finalize().into();
+    Ok((file.finish().map_err(in_file)?, sha512))
 }
 
 /// Blocks.

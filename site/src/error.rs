@@ -147,6 +147,16 @@ pub enum Error {
         /// What was to be published.
         offered: Box<ImageId>,
     },
+    /// The site has the image, and encrypted for others, or not at all.
+    #[error(
+        "`{name}` with the labels `{labels}` is published already, but not for just these recipients: ask to replace it"
+    )]
+    OtherRecipients {
+        /// The image's name.
+        name: Name,
+        /// Its labels.
+        labels: String,
+    },
     /// The site does not have the file.
     #[error("the site `{location}` has no `{path}`")]
     NotFound {
@@ -294,6 +304,26 @@ pub enum Error {
         /// Why not.
         #[source]
         source: Box<dhow_trust::Error>,
+    },
+    /// The recipe of an archive could not be encrypted.
+    #[error("could not encrypt the recipe of `{}`", path.display())]
+    SealRecipe {
+        /// The archive.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Box<dhow_trust::Error>,
+    },
+    /// The secret that seals the packs of a name could not be read or made.
+    #[error("could not use the secret that seals packs of `{name}`, `{}`", path.display())]
+    SealingSecret {
+        /// The image's name.
+        name: Name,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
     },
     /// Packs that a new recipe was to name are not there any more.
     #[error(

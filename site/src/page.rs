@@ -232,11 +232,18 @@ pub(crate) fn write_versions(html: &mut String, records: &[Record], layout: &Lay
             let link = layout.base().link(paths.torrent.as_ref());
             format!(", <a href=\"{}\">torrent</a>", escape(&link))
         });
+        let encrypted = record.encryption.as_ref().map(|encryption| {
+            let keys = match encryption.recipients.len() {
+                1 => "one key".to_owned(),
+                count => format!("{count} keys"),
+            };
+            format!("<br><span class=\"soft\">encrypted for {keys}</span>")
+        });
         write(
             html,
             format_args!(
                 "<tr><th scope=\"row\">{version}{yanked}</th><td>{platform}</td><td>{size}<br><span class=\"soft\">{tar_size} unpacked</span></td><td>{published}</td><td><a \
-                 href=\"{archive}\">archive</a>, <a href=\"{signature}\">signature</a>{torrent}<br><code>{id}</code></td></tr>\n",
+                 href=\"{archive}\">archive</a>, <a href=\"{signature}\">signature</a>{torrent}{encrypted}<br><code>{id}</code></td></tr>\n",
                 version = escape(record.version()),
                 yanked = yanked.unwrap_or_default(),
                 platform = escape(&platform),
@@ -246,6 +253,7 @@ pub(crate) fn write_versions(html: &mut String, records: &[Record], layout: &Lay
                 archive = escape(&layout.base().link(paths.archive.as_ref())),
                 signature = escape(&layout.base().link(paths.signature.as_ref())),
                 torrent = torrent.unwrap_or_default(),
+                encrypted = encrypted.unwrap_or_default(),
                 id = record.id,
             ),
         );

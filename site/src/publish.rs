@@ -5,7 +5,7 @@ use std::path::Path as FilePath;
 use dhow_image::{ImageId, Labels, Limits, Name};
 use dhow_trust::Certificate;
 
-use crate::{Error, Record, Site, candidate::Candidate, keys, layout::ArchivePaths};
+use crate::{Error, Inside, Record, Site, candidate::Candidate, keys, layout::ArchivePaths};
 
 /// What is to be published.
 #[derive(Debug)]
@@ -61,17 +61,28 @@ impl Site {
     /// The archive must be a valid image with a `version` label, and the signature must verify with one of the given
     /// keys or of those that the site has for the name. What is there already is not written again.
     pub async fn publish(&self, publication: Publication<'_>) -> Result<Published, Error> {
-        let mut candidate = self.check(&publication).await?;
+        self.put_image(publication, None).await
+    }
+
+    /// Publishes an archive, of which `inside` says what is in it if it is encrypted.
+    pub(crate) async fn put_image(
+        &self,
+        publication: Publication<'_>,
+        inside: Option<&Inside>,
+    ) -> Result<Published, Error> {
+        let mut candidate = self.check(&publication, inside).await?;
         let paths = self.layout.archive(&candidate.record);
         let there = self.read_record(&paths.record).await?;
         self.check_conflict(&mut candidate.record, there.as_ref(), &paths, publication.on_conflict)?;
 
         let mut written = Vec::new();
         let name = candidate.record.name.clone();
+        let replaced = self.packs_replaced(there.as_ref(), &candidate.record, &paths).await?;
         self.write_ground(&name, publication.certificates, &mut written).await?;
         self.write_archive(&candidate, there.as_ref(), &paths, &mut written)
             .await?;
         let settled = self.settle(&candidate.record, &mut written).await?;
+        self.remove_unused(replaced).await?;
 
         let record = candidate.record;
         Ok(Published {
@@ -88,8 +99,8 @@ impl Site {
     }
 
     /// All that can be known before anything is written.
-    async fn check(&self, publication: &Publication<'_>) -> Result<Candidate, Error> {
-        let candidate = self.read_candidate(publication).await?;
+    async fn check(&self, publication: &Publication<'_>, inside: Option<&Inside>) -> Result<Candidate, Error> {
+        let candidate = self.read_candidate(publication, inside).await?;
         let name = &candidate.record.name;
         self.layout.check_name(name)?;
         if let Some(rival) = self.layout.rival(name) {
@@ -104,24 +115,21 @@ impl Site {
         Ok(candidate)
     }
 
-    async fn read_candidate(&self, publication: &Publication<'_>) -> Result<Candidate, Error> {
+    async fn read_candidate(&self, publication: &Publication<'_>, inside: Option<&Inside>) -> Result<Candidate, Error> {
         let path = publication.archive.to_owned();
+        let inside = inside.cloned();
         let signature = publication.signature.to_vec();
         let mut certificates = publication.certificates.to_vec();
         if certificates.is_empty() {
-            let in_archive = |source| Error::ReadArchive {
-                path: path.clone(),
-                source,
+            let name = match &inside {
+                None => name_in(&path)?,
+                Some(Inside::File { image, .. }) => name_in(image)?,
+                Some(Inside::Record(record)) => record.name.clone(),
             };
-            let file = std::fs::File::open(&path).map_err(in_archive)?;
-            let manifest = dhow_image::read_manifest(file).map_err(|source| Error::Archive {
-                path: path.clone(),
-                source,
-            })?;
-            certificates = keys::read(&self.files, &self.layout.keys(&manifest.name)).await?;
+            certificates = keys::read(&self.files, &self.layout.keys(&name)).await?;
         }
         let limits = publication.limits;
-        tokio::task::spawn_blocking(move || Candidate::check(&path, &signature, &certificates, limits))
+        tokio::task::spawn_blocking(move || Candidate::check(&path, inside.as_ref(), &signature, &certificates, limits))
             .await
             .expect("checking an archive does not panic")
     }
@@ -148,6 +156,11 @@ impl Site {
             record.torrent.clone_from(&there.torrent);
             record.recipe.clone_from(&there.recipe);
             record.yanked.clone_from(&there.yanked);
+        } else if on_conflict == OnConflict::Refuse && there.id == record.id && there.encryption != record.encryption {
+            return Err(Error::OtherRecipients {
+                name: record.name.clone(),
+                labels: record.labels.to_string(),
+            });
         } else if on_conflict == OnConflict::Refuse {
             return Err(Error::Conflict {
                 name: record.name.clone(),
@@ -215,4 +228,16 @@ impl Site {
         }
         Ok(())
     }
+}
+
+fn name_in(path: &FilePath) -> Result<Name, Error> {
+    let file = std::fs::File::open(path).map_err(|source| Error::ReadArchive {
+        path: path.to_owned(),
+        source,
+    })?;
+    let manifest = dhow_image::read_manifest(file).map_err(|source| Error::Archive {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(manifest.name)
 }

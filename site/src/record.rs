@@ -6,7 +6,7 @@ use dhow_image::{Annotation, ImageId, ImageManifest, Labels, Name};
 use dhow_trust::{Fingerprint, Verification};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, layout};
+use crate::{Encryption, Error, layout};
 
 /// What is known of an archive of the site, kept as JSON in `….aci.json` beside it.
 ///
@@ -32,6 +32,9 @@ pub struct Record {
     /// The recipe by which the image is fetched by difference, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipe: Option<FileFacts>,
+    /// For whom the archive is encrypted, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     /// Whose signatures it has.
     pub signers: Vec<RecordSigner>,
     /// Why the image is not to be used any more, if it is not.
@@ -166,6 +169,7 @@ impl Record {
             signature: facts,
             torrent: None,
             recipe: None,
+            encryption: None,
             yanked: None,
             signers: Vec::new(),
             published: DateTime::UNIX_EPOCH,

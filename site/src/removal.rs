@@ -186,7 +186,7 @@ impl Site {
     }
 
     /// Takes away those of the packs that no recipe names.
-    async fn remove_unused(&self, mut packs: BTreeSet<PackId>) -> Result<(), Error> {
+    pub(crate) async fn remove_unused(&self, mut packs: BTreeSet<PackId>) -> Result<(), Error> {
         if packs.is_empty() {
             return Ok(());
         }

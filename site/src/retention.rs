@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dhow_image::{Dependency, ImageManifest, Name};
+use dhow_image::{Dependency, Name};
 
 use crate::{Error, Record, Site, latest};
 
@@ -29,7 +29,8 @@ impl Site {
     ///
     /// Yanked versions do not count: nobody uses them who need not. They go with the versions that are older than the
     /// oldest which is kept. What an image that stays, of whatever name, depends on by its version or image ID stays too,
-    /// and so do the images of `published`. To find that out, the manifest of every image of the site is read.
+    /// and so do the images of `published`. To find that out, the manifest of every image of the site is read, or what its
+    /// record says where it is encrypted.
     pub async fn retention(&self, name: &Name, keep: usize, published: &[Record]) -> Result<Retention, Error> {
         let records = self.versions(name).await?;
         let mut retention = Retention {
@@ -45,14 +46,14 @@ impl Site {
         for other in self.names().await? {
             for dependent in self.versions(&other).await? {
                 if !retention.superfluous.contains(&dependent) {
-                    retention.spare(&dependent, &self.manifest(&dependent).await?);
+                    retention.spare(&dependent, &self.dependencies(&dependent).await?);
                 }
             }
         }
         // What stays for the sake of another has dependencies of its own.
         let mut at = 0;
         while let Some(kept) = retention.kept.get(at).map(|kept| kept.record.clone()) {
-            retention.spare(&kept, &self.manifest(&kept).await?);
+            retention.spare(&kept, &self.dependencies(&kept).await?);
             at += 1;
         }
         Ok(retention)
@@ -61,11 +62,8 @@ impl Site {
 
 impl Retention {
     /// Keeps what an image depends on that stays.
-    fn spare(&mut self, dependent: &Record, manifest: &ImageManifest) {
-        let is_needed = |record: &Record| {
-            let mut dependencies = manifest.dependencies.iter();
-            dependencies.any(|dependency| means(dependency, record))
-        };
+    fn spare(&mut self, dependent: &Record, dependencies: &[Dependency]) {
+        let is_needed = |record: &Record| dependencies.iter().any(|dependency| means(dependency, record));
         let (needed, superfluous): (Vec<_>, Vec<_>) = self.superfluous.drain(..).partition(is_needed);
         self.superfluous = superfluous;
         self.kept.extend(needed.into_iter().map(|record| Kept {

@@ -17,6 +17,9 @@
 //! the store has; then ranges of packs. Where the store has the image from which the head's patch starts, that brings
 //! everything ([`Delta::apply`]). It fetches nothing itself. [`Rebuild`] gives the image's tar.
 //!
+//! Of a **sealed** image, the head tells everybody which packs there are, and the rest ([`SealedRecipe`]) only those for
+//! whom it is encrypted: where the recipe is, and its objects' keys, of which those come that are needed.
+//!
 //! Nothing that comes is believed but by the image ID of the whole, which the signature covers. What comes is bounded
 //! by what the head says, which is signed too, and memory by neither: one index of a pack, a few frames, one chunk, and
 //! a table of the chunks of one file. `docs/src/formats/delta.md` tells every byte of the head.
@@ -25,9 +28,11 @@ mod chunks;
 mod error;
 mod gather;
 mod head;
+mod keys;
 mod pack_image;
 mod patch;
 mod rebuild;
+mod sealed;
 mod sparse;
 mod survey;
 #[cfg(test)]
@@ -35,8 +40,9 @@ mod tests;
 
 pub use error::DeltaError;
 pub use gather::{Delta, Need, Source, Step};
-pub use head::{DeltaHead, DeltaPack, DeltaPatch, MAX_HEAD};
+pub use head::{DeltaHead, DeltaPack, DeltaPatch, HeadRecipe, MAX_HEAD};
 pub use pack_image::{PackOptions, PackedImage, pack_image};
 pub use patch::write_patch;
 pub use rebuild::{Rebuild, Reused};
+pub use sealed::{SEALED_RECIPE, SealedRecipe};
 pub use sparse::SparsePacks;

@@ -11,8 +11,8 @@ use std::{
 use dhow_image::{BuildOptions, Compression, ImageManifest, Limits, Name, build};
 use dhow_store::{
     Standing, Store,
-    delta::{Delta, DeltaHead, DeltaPatch, PackOptions, pack_image},
-    pack::{Backend, Directory, Layers},
+    delta::{Delta, DeltaHead, DeltaPatch, HeadRecipe, PackOptions, pack_image},
+    pack::{Backend, ContentRef, Directory, Layers},
 };
 use sha2::{Digest, Sha256};
 
@@ -84,13 +84,15 @@ fn a_hostile_patch_takes_little_memory() {
         tar_size: packed.tar_size,
         archive_sha512: [0; 64],
         archive_size: 1 << 30,
-        recipe: packed.recipe,
+        // Whoever signs this says that the records go on for as long as records can.
+        recipe: HeadRecipe::Plain(ContentRef {
+            length: packed.tar_size,
+            ..packed.recipe
+        }),
         up: 3,
         packs: packed.packs,
         patch: None,
     };
-    // Whoever signs this says that the records go on for as long as records can.
-    head.recipe.length = head.tar_size;
 
     let longest = [(1, 0, 12 << 20)];
     let (honest, bomb, window) = (zeros(4, 22), zeros(64, 22), zeros(64, 27));

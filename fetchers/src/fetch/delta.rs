@@ -4,6 +4,7 @@
 //! before anything of it can be seen in the store. Whatever does not work out, the archive is fetched instead: all but
 //! what tells of an attack, and what fails on this machine.
 
+mod open;
 mod ranges;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use dhow_discovery::{Endpoint, Request, Scheme};
 use dhow_image::{ImageId, Reference};
 use dhow_store::{
     Standing,
-    delta::{Delta, DeltaError, DeltaHead, DeltaPatch, MAX_HEAD, Need, Rebuild, Source, Step},
+    delta::{Delta, DeltaError, DeltaHead, DeltaPatch, HeadRecipe, MAX_HEAD, Need, Rebuild, Source, Step},
 };
 use dhow_trust::{Verification, verify_detached};
 use futures::StreamExt;
@@ -197,9 +198,17 @@ impl Fetcher<'_> {
             signed.head.clone(),
             place.request.name().clone(),
         );
-        let mut delta = self
-            .blocking_delta(&recipe, move || Delta::new(store, head, &name))
-            .await?;
+        // What is sealed is opened only now, when it is known who signed it, and that it is needed.
+        let opened = match &signed.head.recipe {
+            HeadRecipe::Plain(_) => None,
+            HeadRecipe::Sealed(message) => Some(self.open_head(&recipe, &head, message).await?),
+        };
+        let (sealed, encryption) = opened.unzip();
+        let begin = move || match sealed {
+            Some(sealed) => Delta::opened(store, head, sealed, &name),
+            None => Delta::new(store, head, &name),
+        };
+        let mut delta = self.blocking_delta(&recipe, begin).await?;
         let (mut fetched, mut requests) = (0, 0);
         let (mut is_checked, mut is_patch_bad) = (false, false);
         let rebuild: Box<Rebuild> = loop {
@@ -270,7 +279,7 @@ impl Fetcher<'_> {
                 requests: requests as u64,
             }),
             converted_from: None,
-            encryption: None,
+            encryption,
             verified: Verified::By(signed.verification),
             fetched_at: chrono::Utc::now(),
         };

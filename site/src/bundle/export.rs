@@ -114,9 +114,9 @@ impl Site {
         if images.iter().any(is_same) || above.iter().any(is_same) {
             return Ok(());
         }
-        let manifest = self.manifest(&record).await?;
+        let dependencies = self.dependencies(&record).await?;
         above.push(record);
-        for dependency in &manifest.dependencies {
+        for dependency in &dependencies {
             let mut found = self.matching(&dependency.image_name, &dependency.labels).await?;
             if let Some(id) = dependency.image_id {
                 let versions = self.versions(&dependency.image_name).await?;

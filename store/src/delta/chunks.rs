@@ -21,13 +21,13 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// Cuts a file as packers do.
-    pub(super) fn of(mut file: File) -> io::Result<Self> {
+    /// Cuts a file as the packer did.
+    pub(super) fn of(mut file: File, chunker: &Chunker) -> io::Result<Self> {
         file.rewind()?;
         let mut places = HashMap::new();
         let (mut lists, mut end) = (ListBuilder::new(), 0u64);
         let mut is_all = true;
-        Chunker::new().cut(&file, |chunk| {
+        chunker.cut(&file, |chunk| {
             end += chunk.len() as u64;
             is_all &= places.len() < MOST;
             if !is_all {

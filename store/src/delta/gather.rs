@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::{
-    DeltaError, DeltaHead, DeltaPack, DeltaPatch, Rebuild, Reused, SparsePacks,
+    DeltaError, DeltaHead, DeltaPack, DeltaPatch, HeadRecipe, Rebuild, Reused, SealedRecipe, SparsePacks,
     chunks::Chunks,
+    keys::{Keys, WantedKeys},
     pack_image::pieces,
     patch::{Patched, recipe_reader},
     rebuild::{ContentReader, Current},
@@ -20,20 +21,27 @@ use super::{
 };
 use crate::{
     object::ObjectId,
-    pack::{Backend, ContentRef, PackError, PackId, PackIndex, PackStore, Piece, PlanLimits, TAIL, Tail, plan},
+    pack::{
+        Backend, Chunker, ContentRef, PackError, PackId, PackIndex, PackStore, Piece, PlanLimits, TAIL, Tail, plan,
+    },
     recipe::{RecipeHead, RecipeReader, recipe_of, records_of},
     store::Store,
 };
 
 /// Of all packs that are looked into together; one takes about 50 bytes of memory.
-const MAX_CONTENTS: usize = 400_000;
+pub(super) const MAX_CONTENTS: usize = 400_000;
 /// Lists of lists go no deeper.
-const DEEPEST: u8 = 8;
+pub(super) const DEEPEST: u8 = 8;
 
 /// Finds out what of an image is missing, step by step, as what it asks for comes.
 pub struct Delta {
     store: Arc<Store>,
     head: DeltaHead,
+    /// The records of its recipe, and where they are sealed the keys of its objects.
+    records: ContentRef,
+    keys_content: Option<ContentRef>,
+    /// As the packer has cut.
+    chunker: Chunker,
     scratch: Arc<TempDir>,
     sparse: Arc<SparsePacks>,
     packs: Arc<PackStore>,
@@ -46,6 +54,8 @@ pub struct Delta {
     base: Option<ImageId>,
     base_recipe: Option<Chunks>,
     recipe: Option<File>,
+    wanted_keys: Option<WantedKeys>,
+    keys: Option<Keys>,
     patched: Option<Patched>,
     survey: Option<Survey>,
 }
@@ -72,7 +82,7 @@ pub struct Need {
 pub enum Source {
     /// The end of a pack: what is in it.
     Index,
-    /// Parts of the recipe.
+    /// Parts of the recipe, or of its keys.
     Recipe,
     /// Contents.
     Contents,
@@ -89,8 +99,30 @@ impl Need {
 pub(super) type Frames = BTreeSet<(PackId, u64, u64)>;
 
 impl Delta {
-    /// An image that is to be rebuilt in `store`, where an image called `name` may have much of it.
+    /// An image that is to be rebuilt in `store`, where an image called `name` may have much of it. One that is sealed
+    /// is for [`Self::opened`].
     pub fn new(store: Arc<Store>, head: DeltaHead, name: &Name) -> Result<Self, DeltaError> {
+        let HeadRecipe::Plain(records) = &head.recipe else {
+            return Err(DeltaError::Head {
+                problem: "it is sealed, and was not opened",
+            });
+        };
+        let records = records.clone();
+        Self::start(store, head, (records, None, Chunker::new()), name)
+    }
+
+    /// The same, of a sealed image, by what the sealed part of its head was opened to.
+    pub fn opened(store: Arc<Store>, head: DeltaHead, sealed: SealedRecipe, name: &Name) -> Result<Self, DeltaError> {
+        let chunker = Chunker::seeded(sealed.chunker_seed);
+        Self::start(store, head, (sealed.records, Some(sealed.keys), chunker), name)
+    }
+
+    fn start(
+        store: Arc<Store>,
+        head: DeltaHead,
+        (records, keys_content, chunker): (ContentRef, Option<ContentRef>, Chunker),
+        name: &Name,
+    ) -> Result<Self, DeltaError> {
         if head.tar_size > store.limits().tar_size {
             let limit = store.limits().tar_size;
             return Err(DeltaError::Image(ArchiveError::TooLarge { what: "bytes", limit }));
@@ -106,6 +138,9 @@ impl Delta {
         let mut delta = Self {
             store,
             head,
+            records,
+            keys_content,
+            chunker,
             scratch,
             sparse,
             packs,
@@ -115,6 +150,8 @@ impl Delta {
             base,
             base_recipe: None,
             recipe: None,
+            wanted_keys: None,
+            keys: None,
             patched: None,
             survey: None,
         };
@@ -141,7 +178,7 @@ impl Delta {
     /// Takes what makes this image of another: the patch of the head, which came whole. After an error, everything is
     /// as it was.
     pub fn apply(&mut self, patch: File) -> Result<(), DeltaError> {
-        let (recipe, patched) = Patched::read(patch, &self.head, &self.store, self.scratch.path())?;
+        let (recipe, patched) = Patched::read(patch, &self.head, &self.records, &self.store, self.scratch.path())?;
         self.recipe = Some(recipe);
         self.patched = Some(patched);
         self.survey = None;
@@ -169,12 +206,19 @@ impl Delta {
         {
             return Ok(Step::Need(need));
         }
+        if self.keys.is_none()
+            && let Some(need) = self.gather_keys()?
+        {
+            return Ok(Step::Need(need));
+        }
         if self.survey.is_none() {
             let recipe = self.recipe_reader()?;
             let places = Places {
                 store: &self.store,
                 packs: &self.packs,
                 patched: self.patched.as_ref(),
+                keys: self.keys.as_ref(),
+                chunker: &self.chunker,
             };
             match Survey::of(recipe, &places, self.base.as_ref())? {
                 Ok(survey) => self.survey = Some(survey),
@@ -195,6 +239,9 @@ impl Delta {
             recipe: self.recipe_reader()?,
             packs: self.packs.clone(),
             patched: self.patched.take(),
+            keys: self.keys.take(),
+            objects: 0,
+            chunker: self.chunker.clone(),
             bases: bases.unwrap_or_default(),
             current: Current::Bytes(io::Cursor::default()),
             _scratch: self.scratch.clone(),
@@ -210,7 +257,7 @@ impl Delta {
         let Ok(mut records) = records_of(BufReader::new(recipe)) else {
             return Ok(None);
         };
-        match io::copy(&mut records, &mut file).and_then(|_| Chunks::of(file)) {
+        match io::copy(&mut records, &mut file).and_then(|_| Chunks::of(file, &self.chunker)) {
             Ok(chunks) => Ok(Some(chunks)),
             Err(_) => Ok(None),
         }
@@ -246,8 +293,10 @@ impl Delta {
         if index.lists().start < pack.end && !index.lists().is_empty() {
             return Err(damaged("its end is shorter than its lists").into());
         }
-        if index.is_sealed() {
-            return Err(damaged("it is sealed").into());
+        match (index.is_sealed(), self.keys_content.is_some()) {
+            (true, false) => return Err(damaged("it is sealed").into()),
+            (false, true) => return Err(damaged("it is not sealed").into()),
+            _ => {}
         }
         let packs = Arc::get_mut(&mut self.packs).ok_or(DeltaError::Pack(damaged("it is in use")))?;
         packs.add_older(index);
@@ -273,7 +322,7 @@ impl Delta {
 
     /// Puts the recipe together, or tells what of it is missing.
     fn gather_recipe(&mut self) -> Result<Option<Need>, DeltaError> {
-        let content = self.head.recipe.clone();
+        let content = self.records.clone();
         let mut frames = Frames::new();
         let found = needs(&self.packs, &content, self.base_recipe.as_ref(), &mut frames, &mut 0)?;
         if let Err(missing) = found {
@@ -298,6 +347,28 @@ impl Delta {
             });
         }
         self.recipe = Some(file);
+        Ok(None)
+    }
+
+    /// Opens the keys of a sealed image, or tells what of them is missing.
+    fn gather_keys(&mut self) -> Result<Option<Need>, DeltaError> {
+        let Some(content) = self.keys_content.clone() else {
+            return Ok(None);
+        };
+        let wanted = match self.wanted_keys.take() {
+            Some(wanted) => wanted,
+            None => WantedKeys::of(content, self.recipe_reader()?, &self.store)?,
+        };
+        let found = wanted.find(&self.packs)?;
+        self.wanted_keys = Some(wanted);
+        let found = match found {
+            Ok(found) => found,
+            Err(missing) => return self.next_end(&missing).map(Some),
+        };
+        if let Some(need) = self.missing(Source::Recipe, &found.frames) {
+            return Ok(Some(need));
+        }
+        self.keys = Some(found.read(&self.packs, self.temporary()?)?);
         Ok(None)
     }
 

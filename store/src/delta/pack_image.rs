@@ -39,6 +39,8 @@ pub struct PackedImage {
     pub tar_size: u64,
     /// The records of its recipe.
     pub recipe: ContentRef,
+    /// The keys of its objects, where packs are sealed.
+    pub keys: Option<ContentRef>,
     /// The packs that have something of it, the oldest first.
     pub packs: Vec<DeltaPack>,
     /// What was new.
@@ -56,10 +58,14 @@ pub fn pack_image(
     let mut writer = old.writer(options.layers.clone(), options.scratch);
     let recipe_file = tempfile::tempfile_in(options.scratch).map_err(DeltaError::Temporary)?;
     let mut recipe = RecipeWriter::new(BufWriter::new(recipe_file)).map_err(DeltaError::Temporary)?;
+    let keys_file = tempfile::tempfile_in(options.scratch).map_err(DeltaError::Temporary)?;
+    let mut keys = BufWriter::new(&keys_file);
     let ((), id, tar_size) = with_tar(archive, |tar| {
         let mut tar = TarReader::with_limits(tar, options.limits);
-        read_entries(&mut tar, &mut writer, &mut recipe)
+        read_entries(&mut tar, &mut writer, &mut recipe, &mut keys)
     })?;
+    keys.into_inner()
+        .map_err(|error| DeltaError::Temporary(error.into_error()))?;
     let recipe = recipe.finish(&RecipeHead { id, tar_size });
     let recipe = recipe.and_then(|recipe| recipe.into_inner().map_err(|error| error.into_error()));
     let mut file = recipe.map_err(DeltaError::Temporary)?;
@@ -69,6 +75,11 @@ pub fn pack_image(
     file.seek(SeekFrom::Start(0)).map_err(DeltaError::Temporary)?;
     let records = records_of(&file).map_err(DeltaError::Recipe)?;
     let recipe = writer.put(records)?;
+    (&keys_file).seek(SeekFrom::Start(0)).map_err(DeltaError::Temporary)?;
+    let keys = match recipe.key {
+        Some(_) => Some(writer.put(&keys_file)?),
+        None => None,
+    };
     let (new, statistics) = writer.finish()?;
 
     let all = PackStore::open(
@@ -77,11 +88,14 @@ pub fn pack_image(
     )?;
     let mut used = Used::new(&all);
     used.add(&recipe, true)?;
+    if let Some(keys) = keys.as_ref().filter(|keys| keys.length > 0) {
+        used.add(keys, true)?;
+    }
     file.seek(SeekFrom::Start(0)).map_err(DeltaError::Temporary)?;
     let mut records = RecipeReader::new(BufReader::new(file)).map_err(DeltaError::Recipe)?;
     while let Some(record) = records.next().map_err(DeltaError::Recipe)? {
         if let Record::Object(id, size) = record {
-            used.add(&ContentRef::plain(id, size), false)?;
+            used.add(&options.layers.content(id, size), false)?;
         }
     }
     let mut packs: Vec<_> = known
@@ -96,16 +110,19 @@ pub fn pack_image(
         id,
         tar_size,
         recipe,
+        keys,
         packs,
         statistics,
     })
 }
 
-/// Reads every entry: contents into packs, but for small ones, all else into the recipe.
+/// Reads every entry: contents into packs, but for small ones, all else into the recipe. The keys of what goes into sealed
+/// packs go where `keys` says.
 fn read_entries(
     tar: &mut TarReader<impl Read>,
     writer: &mut PackWriter<'_>,
     recipe: &mut RecipeWriter<impl Write + Seek>,
+    keys: &mut impl Write,
 ) -> Result<(), DeltaError> {
     let mut has_manifest = false;
     loop {
@@ -139,6 +156,9 @@ fn read_entries(
             }
             let content = put?;
             recipe.object(&content.digest, size).map_err(DeltaError::Temporary)?;
+            if let Some(key) = &content.key {
+                keys.write_all(key.expose()).map_err(DeltaError::Temporary)?;
+            }
         }
     }
 }
@@ -199,7 +219,7 @@ impl<'a> Used<'a> {
     }
 }
 
-/// Where the end of a pack begins: with the frames of the recipe that stand last, or the lists.
+/// Where the end of a pack begins: with the frames of the recipe and its keys that stand last, or the lists.
 fn end_of(store: &PackStore, pack: PackId, recipe: &HashSet<(PackId, Range<u64>)>) -> Result<DeltaPack, DeltaError> {
     let index = store.packs().iter().find(|index| *index.pack() == pack);
     let index = index.expect("a pack that was written just now is open");

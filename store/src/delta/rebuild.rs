@@ -8,16 +8,13 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{DeltaError, chunks::Chunks, patch::Patched};
+use super::{DeltaError, chunks::Chunks, gather::DEEPEST, keys::Keys, patch::Patched};
 use crate::{
     object::ObjectId,
-    pack::{ContentRef, PackError, PackStore, Piece},
+    pack::{Chunker, ContentKey, ContentRef, PackError, PackStore, Piece},
     recipe::{RecipeReader, Record},
     store::Store,
 };
-
-/// Lists of lists go no deeper.
-const DEEPEST: u8 = 8;
 
 /// Where the bytes of an image come from. All are bytes of its tar.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +37,11 @@ pub struct Rebuild {
     pub(super) recipe: RecipeReader<BufReader<File>>,
     pub(super) packs: Arc<PackStore>,
     pub(super) patched: Option<Patched>,
+    /// Of a sealed image, and how many of its objects have been given out.
+    pub(super) keys: Option<Keys>,
+    pub(super) objects: u64,
+    /// As the packer has cut.
+    pub(super) chunker: Chunker,
     /// Objects that are not in the store, with the object of which they may share chunks.
     pub(super) bases: HashMap<ObjectId, ObjectId>,
     pub(super) current: Current,
@@ -60,21 +62,32 @@ impl Rebuild {
         self.current = match self.recipe.next()? {
             None => return Ok(false),
             Some(Record::Framing(bytes)) => Current::Bytes(io::Cursor::new(bytes)),
-            Some(Record::Object(id, size)) => match self.local(&id, size)? {
-                Some(file) => Current::Object(file),
-                None => {
+            Some(Record::Object(id, size)) => match (self.local(&id, size)?, self.next_key()?) {
+                (Some(file), _) => Current::Object(file),
+                (None, key) => {
                     let base = self
                         .bases
                         .get(&id)
                         .map(|base| self.store.open_object(base))
                         .transpose()?;
-                    let chunks = base.map(Chunks::of).transpose()?;
-                    let content = ContentRef::plain(id, size);
+                    let chunks = base.map(|base| Chunks::of(base, &self.chunker)).transpose()?;
+                    let content = ContentRef {
+                        digest: id,
+                        length: size,
+                        key,
+                    };
                     Current::Content(Box::new(ContentReader::new(self.packs.clone(), chunks, content)))
                 }
             },
         };
         Ok(true)
+    }
+
+    /// The key of the object that is next, if the image is sealed.
+    fn next_key(&mut self) -> io::Result<Option<ContentKey>> {
+        let number = self.objects;
+        self.objects += 1;
+        self.keys.as_ref().map(|keys| keys.of(number)).transpose()
     }
 
     /// A content that the store has, or that came in a patch.

@@ -7,11 +7,12 @@ use super::{
     DeltaError, Reused,
     chunks::Chunks,
     gather::{Frames, needs},
+    keys::Keys,
     patch::Patched,
 };
 use crate::{
     object::ObjectId,
-    pack::{ContentRef, PackStore, WHOLE},
+    pack::{Chunker, ContentRef, PackStore, WHOLE},
     recipe::{RecipeReader, RecipeTar},
     store::Store,
 };
@@ -33,6 +34,10 @@ pub(super) struct Places<'a> {
     pub(super) store: &'a Store,
     pub(super) packs: &'a PackStore,
     pub(super) patched: Option<&'a Patched>,
+    /// Of a sealed image.
+    pub(super) keys: Option<&'a Keys>,
+    /// As the packer has cut.
+    pub(super) chunker: &'a Chunker,
 }
 
 /// A path, shortened to its digest: two paths with one would only cost time.
@@ -45,7 +50,13 @@ impl Survey {
         places: &Places<'_>,
         base: Option<&ImageId>,
     ) -> Result<Result<Self, ContentRef>, DeltaError> {
-        let Places { store, packs, patched } = *places;
+        let Places {
+            store,
+            packs,
+            patched,
+            keys,
+            chunker,
+        } = *places;
         let base = match base {
             Some(id) => base_files(store, id)?,
             None => HashMap::new(),
@@ -53,8 +64,11 @@ impl Survey {
         let mut manifest = None;
         let (mut frames, mut bases) = (Frames::new(), HashMap::new());
         let mut reused = Reused::default();
+        let mut objects = 0;
         let mut tar = TarReader::of_known(RecipeTar::new(recipe));
         let outcome = for_each_object(&mut tar, &mut manifest, |path, id, size| {
+            let number = objects;
+            objects += 1;
             if store.held_object(&id, size).is_some() {
                 reused.files += size;
                 return Ok(None);
@@ -63,10 +77,17 @@ impl Survey {
                 reused.patch += size;
                 return Ok(None);
             }
-            let content = ContentRef::plain(id, size);
+            let content = ContentRef {
+                digest: id,
+                length: size,
+                key: keys
+                    .map(|keys| keys.of(number))
+                    .transpose()
+                    .map_err(DeltaError::Temporary)?,
+            };
             // Whoever packs cuts no shorter content.
             let old = base.get(&path).filter(|_| size > WHOLE as u64);
-            let chunks = old.and_then(|old| Chunks::of(store.open_object(old).ok()?).ok());
+            let chunks = old.and_then(|old| Chunks::of(store.open_object(old).ok()?, chunker).ok());
             let mut local = 0;
             if let Err(missing) = needs(packs, &content, chunks.as_ref(), &mut frames, &mut local)? {
                 return Ok(Some(missing));

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 mod hostile;
 mod patch;
+mod sealed;
 
 use super::*;
 use crate::{
@@ -78,7 +79,7 @@ impl World {
             tar_size: packed.tar_size,
             archive_sha512: [7; 64],
             archive_size: archive.len() as u64,
-            recipe: packed.recipe,
+            recipe: HeadRecipe::Plain(packed.recipe),
             up: 2,
             packs: packed.packs,
             patch: None,
@@ -88,7 +89,10 @@ impl World {
     }
 
     fn fetch(&self, head: &DeltaHead) -> Result<Fetched, DeltaError> {
-        let mut delta = Delta::new(self.store.clone(), head.clone(), &Name::new("example.com/app").unwrap())?;
+        self.follow(Delta::new(self.store.clone(), head.clone(), &name())?)
+    }
+
+    fn follow(&self, mut delta: Delta) -> Result<Fetched, DeltaError> {
         let (mut bytes, mut requests) = (0, 0);
         loop {
             match delta.step()? {
@@ -103,6 +107,10 @@ impl World {
                 }
                 Step::Ready(rebuild) => {
                     let staged = self.store.stage(rebuild)?;
+                    if *staged.id() != delta.head().id {
+                        let (expected, found) = (Box::new(delta.head().id), Box::new(*staged.id()));
+                        return Err(DeltaError::WrongImage { expected, found });
+                    }
                     let id = staged.commit(&json!({}), Standing::Verified)?;
                     return Ok(Fetched {
                         id,
@@ -126,6 +134,10 @@ impl World {
             .unwrap()
             .count()
     }
+}
+
+fn name() -> Name {
+    Name::new("example.com/app").unwrap()
 }
 
 fn files() -> Vec<(&'static str, Vec<u8>)> {
@@ -232,7 +244,7 @@ fn heads_are_as_documented() {
         tar_size: 10240,
         archive_sha512: [0x22; 64],
         archive_size: 789,
-        recipe: crate::pack::ContentRef::plain(crate::ObjectId([0x33; 32]), 4183),
+        recipe: HeadRecipe::Plain(crate::pack::ContentRef::plain(crate::ObjectId([0x33; 32]), 4183)),
         up: 3,
         packs: vec![DeltaPack {
             id: crate::pack::PackId::from_bytes([0x44; 32]),
@@ -285,8 +297,12 @@ fn heads_that_are_none_are_refused() {
     };
     for (what, bytes, problem) in [
         ("empty", Vec::new(), "cut short"),
-        ("a web page", b"<html>not found</html>".to_vec(), "none of version 1"),
-        ("another version", at(11, b"3"), "none of version 1"),
+        (
+            "a web page",
+            b"<html>not found</html>".to_vec(),
+            "none of version 1, 2 or 3",
+        ),
+        ("another version", at(11, b"4"), "none of version 1, 2 or 3"),
         ("cut in its middle", good[..100].to_vec(), "cut short"),
         ("cut in a pack", good[..good.len() - 1].to_vec(), "cut short"),
         ("longer", [&good[..], b"x"].concat(), "goes on"),

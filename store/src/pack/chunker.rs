@@ -19,7 +19,8 @@ const BUFFER: usize = 1 << 20;
 ///
 /// FastCDC of 2020, with chunks of 8, 32 and 128 KiB (least, average, most), normalization level 1, and the gear table
 /// of the `fastcdc` crate; with a [`Secret`], each entry of that table is combined with 64 bits that follow from it.
-/// A reader need not know any of this: lists tell where the cuts are.
+/// Whoever reads packs need not know any of this: lists tell where the cuts are. Only who looks for chunks in a file that
+/// is at hand must cut as the packer did.
 ///
 /// Why 32 KiB: one byte changed in a large file costs one chunk and one list, and must stay well below 100 KB.
 /// Compression does not suffer, since frames join chunks; `docs/src/formats/pack.md` has the figures.
@@ -34,11 +35,14 @@ impl Chunker {
         Self::default()
     }
 
-    /// A chunker that cuts where only those who have the secret know.
+    /// A chunker that cuts where only those who have the secret know, or its seed.
     pub fn keyed(secret: &Secret) -> Self {
-        Self {
-            seed: secret.chunker_seed(),
-        }
+        Self::seeded(secret.chunker_seed())
+    }
+
+    /// A chunker that cuts as a [`Secret`] does of which only the seed is known: see [`Secret::chunker_seed`].
+    pub fn seeded(seed: u64) -> Self {
+        Self { seed }
     }
 
     /// Gives `chunk` every chunk of `content` in order, and holds at most a MiB of it. A content of up to [`WHOLE`]

@@ -38,6 +38,13 @@ impl Secret {
         Self(bytes)
     }
 
+    /// A new one, of the system's random number generator.
+    pub fn generate() -> std::io::Result<Self> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+        Ok(Self(bytes))
+    }
+
     /// The bytes, to be kept where nobody else can read them.
     pub const fn expose(&self) -> &[u8; 32] {
         &self.0
@@ -49,8 +56,8 @@ impl Secret {
     }
 
     /// What the chunker is seeded with, so that where a known file is cut does not give it away. Never zero, which
-    /// stands for no seed.
-    pub(super) fn chunker_seed(&self) -> u64 {
+    /// stands for no seed. It tells nothing else of the secret.
+    pub fn chunker_seed(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = hmac(&self.0, &[b"dhow chunker seed 1"]);
         u64::from_le_bytes([a, b, c, d, e, f, g, h]).max(1)
     }

@@ -26,6 +26,7 @@ mod refusals;
 mod resuming;
 mod retention;
 mod rootless;
+mod sealed;
 mod swarms;
 mod trackers;
 mod upkeep;

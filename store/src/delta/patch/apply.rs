@@ -14,6 +14,7 @@ use super::{
 use crate::{
     delta::{DeltaError, DeltaHead},
     object::ObjectId,
+    pack::ContentRef,
     recipe::{RecipeHead, RecipeReader, Record, recipe_of},
     store::Store,
 };
@@ -31,6 +32,7 @@ impl Patched {
     pub(in crate::delta) fn read(
         mut patch: File,
         head: &DeltaHead,
+        records: &ContentRef,
         store: &Store,
         scratch: &Path,
     ) -> Result<(File, Self), DeltaError> {
@@ -43,7 +45,7 @@ impl Patched {
         patch.rewind().map_err(DeltaError::Temporary)?;
         let open = || Base::open(store, &facts.base, scratch);
         let mut stream = PatchReader::new(BufReader::new(patch), &facts.base, &head.id, open)?;
-        let recipe = read_recipe(&mut stream, head, scratch)?;
+        let recipe = read_recipe(&mut stream, head, records, scratch)?;
 
         let temporary = || tempfile::tempfile_in(scratch).map_err(DeltaError::Temporary);
         let mut contents = BufWriter::new(temporary()?);
@@ -85,10 +87,15 @@ impl Patched {
 }
 
 /// Takes the records, and makes a recipe of them.
-fn read_recipe(stream: &mut PatchReader<'_, impl Read>, head: &DeltaHead, scratch: &Path) -> Result<File, DeltaError> {
+fn read_recipe(
+    stream: &mut PatchReader<'_, impl Read>,
+    head: &DeltaHead,
+    content: &ContentRef,
+    scratch: &Path,
+) -> Result<File, DeltaError> {
     let temporary = || tempfile::tempfile_in(scratch).map_err(DeltaError::Temporary);
     let (mut records, recipe) = (temporary()?, temporary()?);
-    copy(stream, head.recipe.length, &head.recipe.digest, &mut records)?;
+    copy(stream, content.length, &content.digest, &mut records)?;
     records.rewind().map_err(DeltaError::Temporary)?;
     let of = RecipeHead {
         id: head.id,

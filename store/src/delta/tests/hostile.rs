@@ -46,7 +46,7 @@ impl Lie {
         };
         let known = PackStore::open(world.packs.clone(), head.packs.iter().map(|pack| pack.id)).unwrap();
         let mut writer = known.writer(Layers::plain().compressed(3), world.directory.path());
-        head.recipe = writer.put(bytes.as_slice()).unwrap();
+        head.recipe = HeadRecipe::Plain(writer.put(bytes.as_slice()).unwrap());
         let (new, _) = writer.finish().unwrap();
         let mut packs = HashMap::new();
         for id in head
@@ -122,6 +122,14 @@ impl Lie {
     }
 }
 
+/// Where the head says that the records are.
+fn records(head: &mut DeltaHead) -> &mut crate::pack::ContentRef {
+    match &mut head.recipe {
+        HeadRecipe::Plain(records) => records,
+        HeadRecipe::Sealed(_) => panic!("it is not sealed"),
+    }
+}
+
 fn of(id: PackId, bytes: &[u8]) -> DeltaPack {
     DeltaPack {
         id,
@@ -172,7 +180,7 @@ fn put_right(bytes: &mut [u8], index: usize) {
 }
 
 /// Where the index of a pack begins.
-fn index_of(bytes: &[u8]) -> usize {
+pub(super) fn index_of(bytes: &[u8]) -> usize {
     let tail = bytes.len() - 64;
     let number = |at: usize| u32::from_le_bytes(bytes[tail + at..tail + at + 4].try_into().unwrap()) as usize;
     tail - number(4) * 8 - number(12) * 36
@@ -324,18 +332,18 @@ fn heads_that_are_signed_and_lie_are_refused() {
         ),
         (
             "a longer recipe",
-            Lie::with_head(|head| head.recipe.length += 1),
+            Lie::with_head(|head| records(head).length += 1),
             "not what its name says",
         ),
         (
             "a recipe that is none",
-            Lie::with_head(|head| head.recipe.digest = ObjectId([5; 32])),
+            Lie::with_head(|head| records(head).digest = ObjectId([5; 32])),
             "no pack in",
         ),
         (
             "a content for a recipe",
             Lie::with_head(|head| {
-                head.recipe = crate::pack::ContentRef::plain(ObjectId(Sha256::digest(noise(1, 5000)).into()), 5000);
+                *records(head) = crate::pack::ContentRef::plain(ObjectId(Sha256::digest(noise(1, 5000)).into()), 5000);
             }),
             "what the recipe describes",
         ),
