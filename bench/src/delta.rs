@@ -1,6 +1,8 @@
-//! What an update costs on the wire by patch and by packs, beside casync and a static delta of OSTree's.
+//! What an update costs on the wire by patch and by packs, beside casync and a static delta of OSTree's; and what it costs
+//! in packs that are sealed.
 
 use std::{
+    collections::HashSet,
     fmt::Write as _,
     fs::{self, File},
     path::Path,
@@ -12,9 +14,12 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use dhow_image::{BuildOptions, ImageManifest, Limits, Name, build};
 use dhow_store::{
-    Standing, Store,
-    delta::{Delta, DeltaHead, DeltaPack, DeltaPatch, HeadRecipe, PackOptions, Step, pack_image, write_patch},
-    pack::{Backend, Directory, Layers},
+    ObjectId, Standing, Store,
+    delta::{
+        Delta, DeltaHead, DeltaPack, DeltaPatch, HeadRecipe, PackOptions, PackedImage, SealedRecipe, Step, pack_image,
+        write_patch,
+    },
+    pack::{Backend, Directory, Layers, Secret},
 };
 
 use crate::packs::{casync, files};
@@ -46,6 +51,9 @@ pub fn delta(old: &Path, new: &Path, level: i32, scratch: &Path) -> Result<Strin
     let patch = patch(&store, &first, &mut second, &second_archive, scratch)?;
     let made = made.elapsed().as_secs_f64();
     let patched = fetch_patch(&store, &second, &patch)?;
+
+    let sealed = sealed(&first_archive, &second_archive, level, scratch)?;
+    let changed = changed(old, new)?;
 
     let before = casync(old, &scratch.join("delta-casync"), scratch)?;
     let after = casync(new, &scratch.join("delta-casync"), scratch)?;
@@ -116,7 +124,72 @@ pub fn delta(old: &Path, new: &Path, level: i32, scratch: &Path) -> Result<Strin
         mega(ostree),
         update.bytes as f64 / ostree as f64
     )?;
+    writeln!(
+        text,
+        "the second, sealed     {:>8.3} MB   {} requests, ratio to packs {:.2}",
+        mega(sealed.update.bytes),
+        sealed.update.requests,
+        sealed.update.bytes as f64 / update.bytes as f64
+    )?;
+    writeln!(
+        text,
+        "  and adds to the site {:>8.3} MB   ratio to the {:.3} MB of files that changed {:.2}",
+        mega(sealed.added),
+        mega(changed),
+        sealed.added as f64 / changed as f64
+    )?;
     Ok(text)
+}
+
+/// What the second version costs where packs are sealed.
+struct Sealed {
+    /// For a recipient who has the first.
+    update: Fetched,
+    /// How many bytes the new packs have.
+    added: u64,
+}
+
+/// Seals both, and fetches the second with the first at hand, as a recipient does.
+fn sealed(first: &Path, second: &Path, level: i32, scratch: &Path) -> Result<Sealed> {
+    let backend: Arc<dyn Backend> = Arc::new(Directory::open(&scratch.join("delta-sealed"))?);
+    let secret = Secret::generate()?;
+    let layers = Layers::plain().compressed(level).sealed(secret.clone());
+    let old = pack(first, &backend, &[], &layers, scratch)?;
+    let new = pack(second, &backend, &old.packs, &layers, scratch)?;
+    let recipe = SealedRecipe {
+        id: new.id,
+        records: new.recipe.clone(),
+        keys: new.keys.clone().context("what is sealed has keys")?,
+        chunker_seed: secret.chunker_seed(),
+    };
+    // As long as a message for one key of Curve25519 is, nearly.
+    let message = vec![0; recipe.to_bytes().len() + 200];
+    let added = new.statistics.stored;
+    let head = head(new, second, HeadRecipe::Sealed(message))?;
+    let store = Arc::new(Store::open(&scratch.join("delta-recipient"))?);
+    let held = store.stage(File::open(first)?)?;
+    held.commit(&serde_json::json!({}), Standing::Verified)?;
+    let began = Instant::now();
+    let delta = Delta::opened(store.clone(), head, recipe, &Name::new(NAME)?)?;
+    Ok(Sealed {
+        update: follow(&store, delta, &backend, began)?,
+        added,
+    })
+}
+
+/// How many bytes the files have that are in the new tree and not in the old one.
+fn changed(old: &Path, new: &Path) -> Result<u64> {
+    let mut known = HashSet::new();
+    for file in files(old)? {
+        known.insert(ObjectId::of(File::open(file)?)?);
+    }
+    let mut changed = 0;
+    for file in files(new)? {
+        if known.insert(ObjectId::of(File::open(&file)?)?) {
+            changed += file.metadata()?.len();
+        }
+    }
+    Ok(changed)
 }
 
 /// A file of 100 MB that no compression makes smaller, and the same with one byte changed.
@@ -159,18 +232,33 @@ fn publish(
     level: i32,
     scratch: &Path,
 ) -> Result<DeltaHead> {
+    let packed = pack(archive, backend, known, &Layers::plain().compressed(level), scratch)?;
+    let recipe = HeadRecipe::Plain(packed.recipe.clone());
+    head(packed, archive, recipe)
+}
+
+fn pack(
+    archive: &Path,
+    backend: &Arc<dyn Backend>,
+    known: &[DeltaPack],
+    layers: &Layers,
+    scratch: &Path,
+) -> Result<PackedImage> {
     let options = PackOptions {
         limits: Limits::default(),
-        layers: Layers::plain().compressed(level),
+        layers: layers.clone(),
         scratch,
     };
-    let packed = pack_image(File::open(archive)?, backend, known, &options)?;
+    Ok(pack_image(File::open(archive)?, backend, known, &options)?)
+}
+
+fn head(packed: PackedImage, archive: &Path, recipe: HeadRecipe) -> Result<DeltaHead> {
     Ok(DeltaHead {
         id: packed.id,
         tar_size: packed.tar_size,
         archive_sha512: [0; 64],
         archive_size: fs::metadata(archive)?.len(),
-        recipe: HeadRecipe::Plain(packed.recipe),
+        recipe,
         up: 3,
         packs: packed.packs,
         patch: None,
@@ -232,8 +320,12 @@ fn fetch_patch(store: &Arc<Store>, head: &DeltaHead, patch: &Path) -> Result<Fet
 /// What a client fetches, head and signature included, and how long it takes to put it together.
 fn fetch(store: &Arc<Store>, head: &DeltaHead, backend: &Arc<dyn Backend>) -> Result<Fetched> {
     let began = Instant::now();
-    let (mut bytes, mut requests) = (head.to_bytes().len() as u64 + SIGNATURE, 2);
-    let mut delta = Delta::new(store.clone(), head.clone(), &Name::new(NAME)?)?;
+    let delta = Delta::new(store.clone(), head.clone(), &Name::new(NAME)?)?;
+    follow(store, delta, backend, began)
+}
+
+fn follow(store: &Arc<Store>, mut delta: Delta, backend: &Arc<dyn Backend>, began: Instant) -> Result<Fetched> {
+    let (mut bytes, mut requests) = (delta.head().to_bytes().len() as u64 + SIGNATURE, 2);
     loop {
         match delta.step()? {
             Step::Need(need) => {
@@ -247,7 +339,7 @@ fn fetch(store: &Arc<Store>, head: &DeltaHead, backend: &Arc<dyn Backend>) -> Re
             }
             Step::Ready(rebuild) => {
                 let staged = store.stage(rebuild)?;
-                ensure!(*staged.id() == head.id, "another image was rebuilt");
+                ensure!(*staged.id() == delta.head().id, "another image was rebuilt");
                 staged.commit(&serde_json::json!({}), Standing::Verified)?;
                 break;
             }
