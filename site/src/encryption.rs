@@ -11,7 +11,7 @@ use dhow_store::{delta::DeltaHead, pack::PackId};
 use dhow_trust::Fingerprint;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Publication, Published, Record, Site, layout::ArchivePaths};
+use crate::{Error, Publication, Published, Record, Site, candidate::Digesting, layout::ArchivePaths};
 
 /// What a record says of an encrypted archive. Whoever keeps the site and cannot read the archive needs to know it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,7 +59,7 @@ impl Site {
     }
 
     /// Copies to `to` the archive by which the site has the image of `image`, encrypted for just these, and gives its
-    /// signature: to encrypt again makes other bytes, which is another archive. `None` if there is none.
+    /// signature: to encrypt again makes other bytes, which is another archive. `None` if there is none that is whole.
     pub async fn encrypted_archive(
         &self,
         image: &FilePath,
@@ -89,6 +89,10 @@ impl Site {
         let paths = self.layout.archive(record);
         let mut file = File::create(to).map_err(Error::Temporary)?;
         if !self.files.download(&paths.archive, &mut file).await? {
+            return Ok(None);
+        }
+        let facts = File::open(to).and_then(|file| Digesting::new(file).finish());
+        if facts.map_err(Error::Temporary)? != record.archive {
             return Ok(None);
         }
         Ok(self.files.read(&paths.signature).await?.map(Vec::from))

@@ -346,6 +346,19 @@ fn sealed_images_are_kept_carried_and_taken_away_without_their_key() {
         .exited(3)
         .says("nobody");
 
+    // What a disk has damaged is put right by making it anew, which is another archive.
+    let archive = scene.recipe("1.0.0").with_extension("");
+    let whole = fs::read(&archive).unwrap();
+    let mut bent = whole.clone();
+    bent[1000] ^= 1;
+    fs::write(&archive, &bent).unwrap();
+    scene.publish_file("app-1.0.0.aci", &sealed).exited(1);
+    scene
+        .publish_file("app-1.0.0.aci", &[&sealed[..], &["--replace"]].concat())
+        .success();
+    let anew = fs::read(&archive).unwrap();
+    assert!(anew != bent && anew != whole);
+
     // Another publisher with the secret shares what is there; one without makes another.
     let other = scene.publisher.arg("other");
     let config = scene.publisher.path("config");
