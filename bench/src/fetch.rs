@@ -6,8 +6,12 @@ use crate::{
     contest::{Contest, Contestant},
     floor,
     images::Images,
+    machine::warm,
     program::{Program, text},
 };
+
+/// No contestant writes more, in MiB.
+const MOST_WRITTEN: usize = 1024;
 
 /// `dhow fetch FILE` verifies the signature, takes the image in and makes its tree; what its peers do is less.
 pub fn fetch(images: &Images, rounds: usize) -> Result<String> {
@@ -22,7 +26,12 @@ pub fn fetch(images: &Images, rounds: usize) -> Result<String> {
 
     let mut memory = 0;
     let floor = images.path("floor");
-    let prepare = || images.set_aside("floor");
+    let make_way = |name| {
+        images.set_aside(name)?;
+        warm(MOST_WRITTEN);
+        anyhow::Ok(())
+    };
+    let prepare = || make_way("floor");
     let contest = Contest::new("fetch: a signed gzip archive into a new store", rounds)
         .of_bytes(tar_size)
         .run(vec![
@@ -35,7 +44,7 @@ pub fn fetch(images: &Images, rounds: usize) -> Result<String> {
             Contestant::new("floor: gunzip, SHA-512", || floor::hash(&archive)),
             Contestant::prepared(
                 "dhow fetch",
-                || images.set_aside("fetched"),
+                || make_way("fetched"),
                 || {
                     let used = images.dhow("fetched", &["fetch", text(&archive)?])?.run()?;
                     memory = memory.max(used);
@@ -44,7 +53,7 @@ pub fn fetch(images: &Images, rounds: usize) -> Result<String> {
             ),
             Contestant::prepared(
                 "skopeo copy, umoci unpack",
-                || images.set_aside("layout").and_then(|()| images.set_aside("bundle")),
+                || images.set_aside("layout").and_then(|()| make_way("bundle")),
                 || {
                     let layout = format!("{}:latest", text(&images.path("layout"))?);
                     let (from, to) = (format!("oci-archive:{}:latest", text(&oci)?), format!("oci:{layout}"));
