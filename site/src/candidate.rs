@@ -7,8 +7,8 @@ use std::{
 };
 
 use chrono::Utc;
-use dhow_image::Limits;
-use dhow_trust::{Certificate, is_encrypted, verify_with_certificates};
+use dhow_image::{Annotation, ImageId, Labels, Limits, Name};
+use dhow_trust::{Certificate, Fingerprint, is_encrypted, verify_with_certificates};
 use sha2::{Digest, Sha256};
 
 use crate::{Encryption, Error, FileFacts, Inside, Record};
@@ -50,69 +50,35 @@ impl Candidate {
         let mut start = Vec::new();
         let file = File::open(path).map_err(in_file)?;
         file.take(64).read_to_end(&mut start).map_err(in_file)?;
-        let inside = inside.filter(|_| is_encrypted(&start));
-        let signature_facts = FileFacts {
-            size: signature.len() as u64,
-            sha256: hex::encode(Sha256::digest(signature)),
+        let image = match inside.filter(|_| is_encrypted(&start)) {
+            None => {
+                let (image, read) = read_image(path, None, limits)?;
+                if read != archive {
+                    return Err(Error::ArchiveChanged { path: path.to_owned() });
+                }
+                image
+            }
+            Some(Inside::File { image, recipients }) => read_image(image, Some(recipients), limits)?.0,
+            Some(Inside::Record(record)) => Image::of_record(record),
         };
-        if let Some(Inside::Record(record)) = inside {
-            let record = Record {
-                archive,
-                signature: signature_facts,
-                torrent: None,
-                recipe: None,
-                yanked: None,
-                signers: Record::signers_of(&verification),
-                published: Utc::now(),
-                ..Record::clone(record)
-            };
-            record.check_labels()?;
-            return Ok(Self {
-                path: path.to_owned(),
-                signature: signature.to_owned(),
-                record,
-            });
-        }
-        let (image_path, recipients) = match inside {
-            Some(Inside::File { image, recipients }) => (image.as_path(), Some(recipients)),
-            _ => (path, None),
-        };
-        let in_image = |source| Error::ReadArchive {
-            path: image_path.to_owned(),
-            source,
-        };
-        let mut image = Digesting::new(File::open(image_path).map_err(in_image)?);
-        let summary = dhow_image::read_summary_within(&mut image, limits).map_err(|source| Error::Archive {
-            path: image_path.to_owned(),
-            source,
-        })?;
-        if recipients.is_none() && image.finish().map_err(in_file)? != archive {
-            return Err(Error::ArchiveChanged { path: path.to_owned() });
-        }
-
-        let manifest = summary.manifest;
-        if manifest.labels.get("version").is_none() {
+        if image.labels.get("version").is_none() {
             return Err(Error::NoVersion {
                 path: path.to_owned(),
-                name: manifest.name,
+                name: image.name,
             });
         }
         let record = Record {
-            // What an encrypted manifest says for people is not for everybody.
-            annotations: match recipients {
-                Some(_) => Vec::new(),
-                None => Record::annotations_of(&manifest),
-            },
-            encryption: recipients.map(|recipients| Encryption {
-                recipients: recipients.clone(),
-                dependencies: Encryption::dependencies_of(&manifest),
-            }),
-            name: manifest.name,
-            labels: manifest.labels,
-            id: summary.id,
-            tar_size: summary.tar_size,
+            name: image.name,
+            labels: image.labels,
+            id: image.id,
+            tar_size: image.tar_size,
+            encryption: image.encryption,
+            annotations: image.annotations,
             archive,
-            signature: signature_facts,
+            signature: FileFacts {
+                size: signature.len() as u64,
+                sha256: hex::encode(Sha256::digest(signature)),
+            },
             torrent: None,
             recipe: None,
             yanked: None,
@@ -126,6 +92,59 @@ impl Candidate {
             record,
         })
     }
+}
+
+/// What of a record is said of the image, whatever carries it.
+struct Image {
+    name: Name,
+    labels: Labels,
+    id: ImageId,
+    tar_size: u64,
+    encryption: Option<Encryption>,
+    annotations: Vec<Annotation>,
+}
+
+impl Image {
+    fn of_record(record: &Record) -> Self {
+        Self {
+            name: record.name.clone(),
+            labels: record.labels.clone(),
+            id: record.id,
+            tar_size: record.tar_size,
+            encryption: record.encryption.clone(),
+            annotations: record.annotations.clone(),
+        }
+    }
+}
+
+/// Reads an archive as an image, which is published encrypted for `recipients`, if there are any.
+fn read_image(path: &Path, recipients: Option<&Vec<Fingerprint>>, limits: Limits) -> Result<(Image, FileFacts), Error> {
+    let in_file = |source| Error::ReadArchive {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = Digesting::new(File::open(path).map_err(in_file)?);
+    let summary = dhow_image::read_summary_within(&mut file, limits).map_err(|source| Error::Archive {
+        path: path.to_owned(),
+        source,
+    })?;
+    let manifest = summary.manifest;
+    let image = Image {
+        // What an encrypted manifest says for people is not for everybody.
+        annotations: match recipients {
+            Some(_) => Vec::new(),
+            None => Record::annotations_of(&manifest),
+        },
+        encryption: recipients.map(|recipients| Encryption {
+            recipients: recipients.clone(),
+            dependencies: Encryption::dependencies_of(&manifest),
+        }),
+        name: manifest.name,
+        labels: manifest.labels,
+        id: summary.id,
+        tar_size: summary.tar_size,
+    };
+    Ok((image, file.finish().map_err(in_file)?))
 }
 
 /// Counts and digests what is read through it.

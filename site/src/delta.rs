@@ -11,13 +11,13 @@ use std::{
 };
 
 use dhow_discovery::FileFacts;
-use dhow_image::Limits;
+use dhow_image::{Limits, Sha512};
 use dhow_store::{
     delta::{DeltaHead, DeltaPack, HeadRecipe, PackOptions, PackedImage, SealedRecipe, pack_image},
     pack::{Backend, Layers, Secret},
 };
 use dhow_trust::{Certificate, EncryptOptions, SigningKey, encrypt, verify_with_certificates};
-use sha2::{Digest, Sha256, Sha512};
+use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
 use crate::{

@@ -13,6 +13,7 @@ mod checkout;
 pub mod delta;
 mod diff;
 mod discard;
+mod entry_content;
 mod error;
 mod export;
 mod extract;

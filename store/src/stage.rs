@@ -11,6 +11,7 @@ use dhow_image::{ArchiveError, EntryKind, ImageId, ImageManifest, TarReader, wit
 use tempfile::TempDir;
 
 use crate::{
+    entry_content::EntryContent,
     error::StoreError,
     image_dir::{MANIFEST, PROVENANCE, RECIPE, UNVERIFIED},
     index::{ImageRecord, Standing},
@@ -113,49 +114,15 @@ fn read_entries(
         if let EntryKind::File { size } = entry.kind
             && size > MAX_SMALL
         {
-            let mut content = Content { tar, error: None };
+            let mut content = EntryContent::of(tar);
             let added = objects.add(size, &mut content);
-            let id = match (added, content.error) {
-                (_, Some(error)) => return Err(error.into()),
-                (added, None) => added.map_err(StoreError::io("tmp"))?,
-            };
+            content.check()?;
+            let id = added.map_err(StoreError::io("tmp"))?;
             if objects.written() >= synced + SYNC_AFTER {
                 synced = objects.written();
                 on_disk.begin()?;
             }
             recipe.object(&id, size).map_err(StoreError::io(recipe_path))?;
-        }
-    }
-}
-
-/// The content of an entry as a reader. It keeps the archive's error, so that it is not taken for the disk's.
-struct Content<'a, R> {
-    tar: &'a mut TarReader<R>,
-    error: Option<ArchiveError>,
-}
-
-impl<R: BufRead> Read for Content<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.fill_buf()?.read(buffer)?;
-        self.consume(read);
-        Ok(read)
-    }
-}
-
-impl<R: BufRead> BufRead for Content<'_, R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        match self.tar.fill_content() {
-            Ok(bytes) => Ok(bytes),
-            Err(error) => {
-                self.error = Some(error);
-                Err(io::ErrorKind::InvalidData.into())
-            }
-        }
-    }
-
-    fn consume(&mut self, amount: usize) {
-        if let Err(error) = self.tar.consume_content(amount) {
-            self.error = Some(error);
         }
     }
 }

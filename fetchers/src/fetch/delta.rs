@@ -10,14 +10,14 @@ mod ranges;
 use std::sync::Arc;
 
 use dhow_discovery::{Endpoint, Request, Scheme};
-use dhow_image::{ImageId, Reference};
+use dhow_image::{ImageId, Reference, Sha512};
 use dhow_store::{
     Standing,
     delta::{Delta, DeltaError, DeltaHead, DeltaPatch, HeadRecipe, MAX_HEAD, Need, Rebuild, Source, Step},
 };
 use dhow_trust::{Verification, verify_detached};
 use futures::StreamExt;
-use sha2::{Digest, Sha512};
+use sha2::Digest;
 use url::Url;
 
 use super::{Fetched, Fetcher, MAX_SIGNATURE, blocking};

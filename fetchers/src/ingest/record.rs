@@ -4,7 +4,8 @@ use std::{
     thread,
 };
 
-use sha2::{Digest, Sha512};
+use dhow_image::Sha512;
+use sha2::Digest;
 
 use super::BUFFER;
 use crate::{error::Error, provenance::ArchiveRecord};

@@ -420,17 +420,29 @@ pub(super) fn needs(
             frames.insert((located.pack, located.range.start, located.range.end));
             continue;
         }
-        if depth == DEEPEST {
-            return Err(DeltaError::Pack(PackError::Damaged {
-                pack: located.pack,
-                problem: "its lists are too deep",
-            }));
-        }
-        if let Piece::Parts(parts) = packs.piece(&content)? {
-            left.extend(parts.into_iter().map(|part| (part, depth + 1)));
-        }
+        let parts = parts_of(packs, &content, located.pack, depth)?;
+        left.extend(parts.into_iter().map(|part| (part, depth + 1)));
     }
     Ok(Ok(()))
+}
+
+/// What is listed by a list that was found in this pack, so deep below what is looked for.
+pub(super) fn parts_of(
+    packs: &PackStore,
+    list: &ContentRef,
+    pack: PackId,
+    depth: u8,
+) -> Result<Vec<ContentRef>, DeltaError> {
+    if depth == DEEPEST {
+        return Err(DeltaError::Pack(PackError::Damaged {
+            pack,
+            problem: "its lists are too deep",
+        }));
+    }
+    match packs.piece(list)? {
+        Piece::Parts(parts) => Ok(parts),
+        Piece::Bytes(_) => Ok(Vec::new()),
+    }
 }
 
 impl Store {

@@ -7,11 +7,11 @@ use std::{
 
 use super::{
     DeltaError,
-    gather::{DEEPEST, Frames, MAX_CONTENTS},
+    gather::{Frames, MAX_CONTENTS, parts_of},
     sealed::KEY,
 };
 use crate::{
-    pack::{ContentKey, ContentRef, PackError, PackStore, Piece},
+    pack::{ContentKey, ContentRef, PackStore, Piece},
     recipe::{RecipeReader, Record},
     store::Store,
 };
@@ -94,19 +94,11 @@ impl WantedKeys {
                 found.leaves.push((content, start));
                 continue;
             }
-            if depth == DEEPEST {
-                return Err(DeltaError::Pack(PackError::Damaged {
-                    pack: located.pack,
-                    problem: "its lists are too deep",
-                }));
-            }
-            if let Piece::Parts(parts) = packs.piece(&content)? {
-                let mut start = start;
-                for part in parts {
-                    let length = part.length;
-                    left.push((part, start, depth + 1));
-                    start += length;
-                }
+            let mut start = start;
+            for part in parts_of(packs, &content, located.pack, depth)? {
+                let length = part.length;
+                left.push((part, start, depth + 1));
+                start += length;
             }
         }
         Ok(Ok(found))

@@ -1,6 +1,6 @@
 use std::{
     collections::HashSet,
-    io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
+    io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     ops::Range,
     path::Path,
     sync::Arc,
@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{DeltaError, DeltaPack};
 use crate::{
+    entry_content::EntryContent,
     object::ObjectId,
     pack::{Backend, ContentRef, Layers, PackId, PackStore, PackWriter, Piece, Statistics},
     recipe::{MAX_SMALL, RecipeHead, RecipeReader, RecipeWriter, Record, records_of},
@@ -119,7 +120,7 @@ pub fn pack_image(
 /// Reads every entry: contents into packs, but for small ones, all else into the recipe. The keys of what goes into sealed
 /// packs go where `keys` says.
 fn read_entries(
-    tar: &mut TarReader<impl Read>,
+    tar: &mut TarReader<impl BufRead>,
     writer: &mut PackWriter<'_>,
     recipe: &mut RecipeWriter<impl Write + Seek>,
     keys: &mut impl Write,
@@ -149,32 +150,15 @@ fn read_entries(
         if let EntryKind::File { size } = entry.kind
             && size > MAX_SMALL
         {
-            let mut content = Content { tar, error: None };
+            let mut content = EntryContent::of(tar);
             let put = writer.put(&mut content);
-            if let Some(error) = content.error {
-                return Err(error.into());
-            }
+            content.check()?;
             let content = put?;
             recipe.object(&content.digest, size).map_err(DeltaError::Temporary)?;
             if let Some(key) = &content.key {
                 keys.write_all(key.expose()).map_err(DeltaError::Temporary)?;
             }
         }
-    }
-}
-
-/// The content of an entry as a reader, which keeps the archive's error.
-struct Content<'a, R> {
-    tar: &'a mut TarReader<R>,
-    error: Option<ArchiveError>,
-}
-
-impl<R: Read> Read for Content<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.tar.read_content(buffer).map_err(|error| {
-            self.error = Some(error);
-            io::ErrorKind::InvalidData.into()
-        })
     }
 }
 

@@ -237,14 +237,14 @@ fn a_lost_object_and_another_base_are_no_matter() {
     assert_eq!(fetched.reused.chunks, 0);
 }
 
-#[test]
-fn heads_are_as_documented() {
-    let head = DeltaHead {
+/// The head that `docs/src/formats` has as an example.
+fn documented_head(recipe: HeadRecipe) -> DeltaHead {
+    DeltaHead {
         id: ImageId::from_bytes([0x11; 64]),
         tar_size: 10240,
         archive_sha512: [0x22; 64],
         archive_size: 789,
-        recipe: HeadRecipe::Plain(crate::pack::ContentRef::plain(crate::ObjectId([0x33; 32]), 4183)),
+        recipe,
         up: 3,
         packs: vec![DeltaPack {
             id: crate::pack::PackId::from_bytes([0x44; 32]),
@@ -253,7 +253,13 @@ fn heads_are_as_documented() {
             end_digest: [0x55; 32],
         }],
         patch: None,
-    };
+    }
+}
+
+#[test]
+fn heads_are_as_documented() {
+    let records = crate::pack::ContentRef::plain(crate::ObjectId([0x33; 32]), 4183);
+    let head = documented_head(HeadRecipe::Plain(records));
     let expected = [
         "64686f772064656c746120310a".to_owned(),
         "11".repeat(64),

@@ -361,21 +361,7 @@ fn sealed_packs_that_lie_are_refused() {
 
 #[test]
 fn sealed_heads_are_as_documented() {
-    let head = DeltaHead {
-        id: ImageId::from_bytes([0x11; 64]),
-        tar_size: 10240,
-        archive_sha512: [0x22; 64],
-        archive_size: 789,
-        recipe: HeadRecipe::Sealed(vec![0x66; 300]),
-        up: 3,
-        packs: vec![DeltaPack {
-            id: crate::pack::PackId::from_bytes([0x44; 32]),
-            size: 300_000,
-            end: 290_000,
-            end_digest: [0x55; 32],
-        }],
-        patch: None,
-    };
+    let head = documented_head(HeadRecipe::Sealed(vec![0x66; 300]));
     let expected = [
         "64686f772064656c746120330a".to_owned(),
         "11".repeat(64),
