@@ -29,7 +29,17 @@ impl World {
     pub fn new() -> Self {
         let parent = workspace().join("target/tmp");
         fs::create_dir_all(&parent).expect("the target directory can be written");
-        let directory = TempDir::new_in(parent).expect("the target directory can be written");
+        Self::in_directory(&parent)
+    }
+
+    /// A new world in memory, for what must not depend on how fast the disk is: a process that waits to write reads
+    /// nothing meanwhile, and what the wire brought by then is lost with it.
+    pub fn in_memory() -> Self {
+        Self::in_directory(Path::new("/dev/shm"))
+    }
+
+    fn in_directory(parent: &Path) -> Self {
+        let directory = TempDir::new_in(parent).expect("the world can be made");
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key can be made");

@@ -10,10 +10,9 @@ use std::{
 
 use dhow_tests::{Nginx, Outcome, World};
 
-/// A world where `example.com/app` is an archive of `size` bytes or a little more, which nginx sends at this rate to
+/// This world, where `example.com/app` is an archive of `size` bytes or a little more, which nginx sends at this rate to
 /// each connection.
-fn published(size: usize, rate: &str) -> (World, Nginx, String) {
-    let mut world = World::new();
+fn published(mut world: World, size: usize, rate: &str) -> (World, Nginx, String) {
     world.key();
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let next = || {
@@ -84,7 +83,7 @@ fn wait_for_bytes(world: &World) {
 #[test]
 fn a_process_that_is_killed_loses_next_to_nothing() {
     let kills: u32 = std::env::var("KILLS").map_or(15, |kills| kills.parse().unwrap());
-    let (world, nginx, id) = published(24 << 20, "4m");
+    let (world, nginx, id) = published(World::in_memory(), 24 << 20, "4m");
     let (size, mut wanted, mut killed, mut state) = (size(&world), 0, 0, 88_172_645_463_325_252_u64);
     while killed < kills {
         let mut child = start(&world, &["fetch", "-q", "example.com/app"]);
@@ -132,7 +131,7 @@ fn a_process_that_is_killed_loses_next_to_nothing() {
 
 #[test]
 fn two_processes_download_one_thing_once() {
-    let (world, nginx, id) = published(4 << 20, "2m");
+    let (world, nginx, id) = published(World::new(), 4 << 20, "2m");
     let first = start(&world, &["fetch", "-q", "example.com/app"]);
     wait_for_bytes(&world);
     let second = world
@@ -150,7 +149,7 @@ fn two_processes_download_one_thing_once() {
 
 #[test]
 fn who_waits_takes_over_from_who_dies() {
-    let (world, nginx, id) = published(4 << 20, "512k");
+    let (world, nginx, id) = published(World::new(), 4 << 20, "512k");
     let mut first = start(&world, &["fetch", "-q", "example.com/app"]);
     wait_for_bytes(&world);
     let mut second = start(&world, &["fetch", "example.com/app"]);
@@ -171,7 +170,7 @@ fn who_waits_takes_over_from_who_dies() {
 
 #[test]
 fn a_rate_is_kept_and_progress_is_told_to_machines() {
-    let (world, _nginx, _) = published(3 << 20, "0");
+    let (world, _nginx, _) = published(World::new(), 3 << 20, "0");
     let started = Instant::now();
     let fetched = world.dhow(&["fetch", "--limit-rate", "1M", "--progress", "json", "example.com/app"]);
     let took = started.elapsed().as_secs_f64();
@@ -213,7 +212,7 @@ fn a_rate_is_kept_and_progress_is_told_to_machines() {
 
 #[test]
 fn a_slow_connection_is_helped_by_others() {
-    let (world, nginx, id) = published(60 << 20, "4m");
+    let (world, nginx, id) = published(World::new(), 60 << 20, "4m");
     let started = Instant::now();
     let fetched: Outcome = world.dhow(&["fetch", "example.com/app"]);
     let took = started.elapsed();
