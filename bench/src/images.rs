@@ -13,7 +13,10 @@ use dhow_image::{BuildOptions, Entry, EntryKind, ImageManifest, Name, RootfsPath
 use nix::unistd::syncfs;
 use sha2::{Digest, Sha256};
 
-use crate::program::{Program, text};
+use crate::{
+    packs::files,
+    program::{Program, text},
+};
 
 /// One in so many files differs between two related images.
 const SHARE: u8 = 20;
@@ -126,37 +129,42 @@ impl Images {
         Ok(tar)
     }
 
-    /// A copy of the root file system in which one of 20 files has another content of the same size, other ones for
-    /// each number; and how many bytes these have. Devices are left out, since not every peer holds them.
-    pub fn variant(&self, number: u8, change: Change) -> Result<(PathBuf, u64)> {
-        let copy = self.path(&format!("variant-{number}"));
+    /// A copy of the root file system without its devices and pipes, which not every peer holds.
+    pub(crate) fn copy(&self, name: &str) -> Result<PathBuf> {
+        let copy = self.path(name);
         Program::new("cp")
             .args(["-a", text(&self.rootfs)?, text(&copy)?])
             .run()?;
-        let mut changed = 0;
         let mut directories = vec![copy.clone()];
         while let Some(directory) = directories.pop() {
             for entry in fs::read_dir(&directory)? {
-                let path = entry?.path();
-                let metadata = path.symlink_metadata()?;
-                if metadata.is_dir() {
+                let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+                if kind.is_dir() {
                     directories.push(path);
-                    continue;
-                }
-                if !metadata.is_file() && !metadata.is_symlink() {
+                } else if !kind.is_file() && !kind.is_symlink() {
                     fs::remove_file(&path)?;
-                    continue;
                 }
-                let lies = path.strip_prefix(&copy)?;
-                let key = match change {
-                    Change::Scattered => lies,
-                    Change::Clustered => lies.parent().unwrap_or(lies),
-                };
-                let chosen = Sha256::digest(key.as_os_str().as_encoded_bytes())[0] % SHARE == number % SHARE;
-                if metadata.is_file() && metadata.size() > 0 && metadata.nlink() == 1 && chosen {
-                    change_content(&path, number)?;
-                    changed += metadata.size();
-                }
+            }
+        }
+        Ok(copy)
+    }
+
+    /// Such a copy in which one of 20 files has another content of the same size, other ones for each number; and how
+    /// many bytes these have.
+    pub fn variant(&self, number: u8, change: Change) -> Result<(PathBuf, u64)> {
+        let copy = self.copy(&format!("variant-{number}"))?;
+        let mut changed = 0;
+        for path in files(&copy)? {
+            let lies = path.strip_prefix(&copy)?;
+            let key = match change {
+                Change::Scattered => lies,
+                Change::Clustered => lies.parent().unwrap_or(lies),
+            };
+            let chosen = Sha256::digest(key.as_os_str().as_encoded_bytes())[0] % SHARE == number % SHARE;
+            let metadata = path.symlink_metadata()?;
+            if metadata.size() > 0 && metadata.nlink() == 1 && chosen {
+                change_content(&path, number)?;
+                changed += metadata.size();
             }
         }
         Ok((copy, changed))
@@ -169,11 +177,18 @@ impl Images {
             return Ok(());
         }
         let run = |arguments: &[&str]| -> Result<u64> { self.dhow("store", arguments)?.run() };
-        run(&["key", "generate", "Bench <bench@bench.example>", "--no-passphrase"])?;
-        let public = self.path("bench.asc");
+        let user = "Bench <bench@bench.example>";
+        // Of RSA, which all that rkt can verify are.
+        run(&["key", "generate", user, "--no-passphrase", "--algorithm", "rsa"])?;
+        let public = self.public_key();
         run(&["key", "export", "bench@bench.example", "-o", text(&public)?])?;
         run(&["trust", "add", "--prefix", "bench.example", "--yes", text(&public)?])?;
         Ok(())
+    }
+
+    /// The key that [`Self::trust`] makes, for other programs to trust.
+    pub(crate) fn public_key(&self) -> PathBuf {
+        self.path("bench.asc")
     }
 
     /// Signs an archive.

@@ -47,7 +47,7 @@ struct Arguments {
 enum Measurement {
     /// The image ID of an archive, beside `gzip -dc | sha512sum`
     Read,
-    /// `dhow fetch` of a signed archive, beside floors and skopeo with umoci
+    /// `dhow fetch` of a signed archive, beside floors, skopeo with umoci, and rkt
     Fetch,
     /// A second image that shares 95 % of its files
     Second,
