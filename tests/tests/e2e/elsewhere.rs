@@ -142,6 +142,7 @@ fn an_image_of_a_registry_is_converted_and_run() {
 
 /// Kills `dhow` again and again, until it has come to an end without; gives how many of the bytes came twice, in
 /// percent. `KILLS=100` does it as often as that.
+#[expect(clippy::print_stdout, reason = "a figure for whoever reads the log")]
 fn killed(world: &World, relay: &Relay, size: u64, command: impl Fn() -> Command) -> f64 {
     let kills: u32 = std::env::var("KILLS").map_or(10, |kills| kills.parse().unwrap());
     let (mut wanted, mut killed, mut state) = (0, 0, 88_172_645_463_325_252_u64);
