@@ -5,7 +5,7 @@ use std::{
     collections::HashSet,
     fmt::Write as _,
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     sync::Arc,
     time::Instant,
@@ -218,7 +218,7 @@ struct Fetched {
     seconds: f64,
 }
 
-fn archive(tree: &Path, scratch: &Path, name: &str) -> Result<std::path::PathBuf> {
+fn archive(tree: &Path, scratch: &Path, name: &str) -> Result<PathBuf> {
     let path = scratch.join(format!("delta-{name}.aci"));
     let manifest = ImageManifest::new(Name::new(NAME)?);
     build(&manifest, tree, &BuildOptions::default(), File::create(&path)?)?;
@@ -281,7 +281,7 @@ fn patch(
     second: &mut DeltaHead,
     second_archive: &Path,
     scratch: &Path,
-) -> Result<std::path::PathBuf> {
+) -> Result<PathBuf> {
     ensure!(held.contains(&first.id), "the first image is not in the store");
     let publisher = Store::open(&scratch.join("delta-publisher"))?;
     for archive in [&scratch.join("delta-first.aci"), second_archive] {
@@ -368,19 +368,21 @@ fn ostree(old: &Path, new: &Path, scratch: &Path) -> Result<u64> {
     };
     run(&["init", "--mode=archive"])?;
     for (branch, tree) in [("old", old), ("new", new)] {
-        let skipped = scratch.join("delta-skipped");
-        fs::write(&skipped, special_files(tree)?)?;
-        let skipped = format!("--skip-list={}", skipped.display());
-        let tree = format!("--tree=dir={}", tree.display());
-        run(&[
-            "commit",
-            "-b",
-            branch,
-            &tree,
-            &skipped,
-            "--owner-uid=0",
-            "--owner-gid=0",
-        ])?;
+        let copy = scratch.join(format!("delta-ostree-{branch}"));
+        let committed = match special_files(tree)?.is_empty() {
+            true => tree,
+            false => {
+                let copied = Command::new("cp").arg("-a").arg(tree).arg(&copy).output();
+                let copied = copied.context("could not run `cp`")?;
+                ensure!(copied.status.success(), "could not copy `{}`", tree.display());
+                for file in special_files(&copy)? {
+                    fs::remove_file(&file).with_context(|| format!("could not remove `{}`", file.display()))?;
+                }
+                &copy
+            }
+        };
+        let tree = format!("--tree=dir={}", committed.display());
+        run(&["commit", "-b", branch, &tree, "--owner-uid=0", "--owner-gid=0"])?;
     }
     run(&[
         "static-delta",
@@ -397,14 +399,41 @@ fn ostree(old: &Path, new: &Path, scratch: &Path) -> Result<u64> {
     Ok(sum)
 }
 
-/// The devices and sockets of a tree, which OSTree does not take: a line each, as its `--skip-list` wants them.
-fn special_files(tree: &Path) -> Result<Vec<u8>> {
-    let found = Command::new("find")
-        .arg(tree)
-        .args([
-            "-not", "-type", "f", "-not", "-type", "d", "-not", "-type", "l", "-printf", "/%P\\n",
-        ])
-        .output()
-        .context("could not run `find`")?;
-    Ok(found.stdout)
+/// The devices, pipes and sockets of a tree, which OSTree does not take: a commit of them fails, whatever it is to skip.
+fn special_files(tree: &Path) -> Result<Vec<PathBuf>> {
+    let (mut special, mut directories) = (Vec::new(), vec![tree.to_owned()]);
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            let (path, kind) = (entry.path(), entry.file_type()?);
+            if kind.is_dir() {
+                directories.push(path);
+            } else if !kind.is_file() && !kind.is_symlink() {
+                special.push(path);
+            }
+        }
+    }
+    Ok(special)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use nix::{sys::stat::Mode, unistd::mkfifo};
+
+    use super::*;
+
+    /// A root file system has devices, which take root to make; a pipe is as little to OSTree's liking.
+    #[test]
+    fn a_static_delta_is_made_of_trees_with_special_files() {
+        let scratch = tempfile::tempdir().unwrap();
+        let [old, new] = ["old", "new"].map(|name| scratch.path().join(name));
+        for (tree, content) in [(&old, "one"), (&new, "another")] {
+            fs::create_dir_all(tree.join("dev")).unwrap();
+            mkfifo(&tree.join("dev/pipe"), Mode::S_IRUSR).unwrap();
+            fs::write(tree.join("file"), content).unwrap();
+        }
+        assert!(ostree(&old, &new, scratch.path()).unwrap() > 0);
+        assert_eq!(special_files(&old).unwrap(), [old.join("dev/pipe")]);
+    }
 }
