@@ -16,17 +16,19 @@ use dhow_image::{BuildOptions, ImageManifest, Limits, Name, build};
 use dhow_store::{
     ObjectId, Standing, Store,
     delta::{
-        Delta, DeltaHead, DeltaPack, DeltaPatch, HeadRecipe, PackOptions, PackedImage, SealedRecipe, Step, pack_image,
-        write_patch,
+        Delta, DeltaHead, DeltaPack, DeltaPatch, HeadRecipe, PackOptions, PackedImage, Step, pack_image, write_patch,
     },
     pack::{Backend, Directory, Layers, Secret},
 };
 
-use crate::packs::{casync, files};
+use crate::{
+    packs::{casync, files},
+    sealed::sealed,
+};
 
-const NAME: &str = "bench.example/delta";
+pub(crate) const NAME: &str = "bench.example/delta";
 /// What a signature has, and nearly always has had.
-const SIGNATURE: u64 = 400;
+pub(crate) const SIGNATURE: u64 = 400;
 
 /// Puts two trees into packs, one after the other, as `dhow publish --delta` does, and fetches the second with the
 /// first at hand, and with nothing. All that travels is counted, but for headers of HTTP and the page.
@@ -52,7 +54,12 @@ pub fn delta(old: &Path, new: &Path, level: i32, scratch: &Path) -> Result<Strin
     let made = made.elapsed().as_secs_f64();
     let patched = fetch_patch(&store, &second, &patch)?;
 
-    let sealed = sealed(&first_archive, &second_archive, level, scratch)?;
+    let sealed = sealed(
+        [&first_archive, &second_archive],
+        &Secret::generate()?,
+        level,
+        &scratch.join("delta-sealed"),
+    )?;
     let changed = changed(old, new)?;
 
     let before = casync(old, &scratch.join("delta-casync"), scratch)?;
@@ -138,43 +145,8 @@ pub fn delta(old: &Path, new: &Path, level: i32, scratch: &Path) -> Result<Strin
         mega(changed),
         sealed.added as f64 / changed as f64
     )?;
+    writeln!(text, "  of which             {}", sealed.parts)?;
     Ok(text)
-}
-
-/// What the second version costs where packs are sealed.
-struct Sealed {
-    /// For a recipient who has the first.
-    update: Fetched,
-    /// How many bytes the new packs have.
-    added: u64,
-}
-
-/// Seals both, and fetches the second with the first at hand, as a recipient does.
-fn sealed(first: &Path, second: &Path, level: i32, scratch: &Path) -> Result<Sealed> {
-    let backend: Arc<dyn Backend> = Arc::new(Directory::open(&scratch.join("delta-sealed"))?);
-    let secret = Secret::generate()?;
-    let layers = Layers::plain().compressed(level).sealed(secret.clone());
-    let old = pack(first, &backend, &[], &layers, scratch)?;
-    let new = pack(second, &backend, &old.packs, &layers, scratch)?;
-    let recipe = SealedRecipe {
-        id: new.id,
-        records: new.recipe.clone(),
-        keys: new.keys.clone().context("what is sealed has keys")?,
-        chunker_seed: secret.chunker_seed(),
-    };
-    // As long as a message for one key of Curve25519 is, nearly.
-    let message = vec![0; recipe.to_bytes().len() + 200];
-    let added = new.statistics.stored;
-    let head = head(new, second, HeadRecipe::Sealed(message))?;
-    let store = Arc::new(Store::open(&scratch.join("delta-recipient"))?);
-    let held = store.stage(File::open(first)?)?;
-    held.commit(&serde_json::json!({}), Standing::Verified)?;
-    let began = Instant::now();
-    let delta = Delta::opened(store.clone(), head, recipe, &Name::new(NAME)?)?;
-    Ok(Sealed {
-        update: follow(&store, delta, &backend, began)?,
-        added,
-    })
 }
 
 /// How many bytes the files have that are in the new tree and not in the old one.
@@ -194,6 +166,12 @@ fn changed(old: &Path, new: &Path) -> Result<u64> {
 
 /// A file of 100 MB that no compression makes smaller, and the same with one byte changed.
 pub fn byte(level: i32, scratch: &Path) -> Result<String> {
+    let [old, new] = byte_trees(scratch)?;
+    delta(&old, &new, level, scratch)
+}
+
+/// A tree with such a file, and one with the other.
+pub(crate) fn byte_trees(scratch: &Path) -> Result<[PathBuf; 2]> {
     let (old, new) = (scratch.join("byte-old"), scratch.join("byte-new"));
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut noise = Vec::with_capacity(100_000_000);
@@ -208,17 +186,16 @@ pub fn byte(level: i32, scratch: &Path) -> Result<String> {
         fs::write(tree.join("data"), &noise)?;
         noise[50_000_000] ^= 1;
     }
-    drop(noise);
-    delta(&old, &new, level, scratch)
+    Ok([old, new])
 }
 
-struct Fetched {
-    bytes: u64,
-    requests: usize,
+pub(crate) struct Fetched {
+    pub(crate) bytes: u64,
+    pub(crate) requests: usize,
     seconds: f64,
 }
 
-fn archive(tree: &Path, scratch: &Path, name: &str) -> Result<PathBuf> {
+pub(crate) fn archive(tree: &Path, scratch: &Path, name: &str) -> Result<PathBuf> {
     let path = scratch.join(format!("delta-{name}.aci"));
     let manifest = ImageManifest::new(Name::new(NAME)?);
     build(&manifest, tree, &BuildOptions::default(), File::create(&path)?)?;
@@ -237,7 +214,7 @@ fn publish(
     head(packed, archive, recipe)
 }
 
-fn pack(
+pub(crate) fn pack(
     archive: &Path,
     backend: &Arc<dyn Backend>,
     known: &[DeltaPack],
@@ -252,7 +229,7 @@ fn pack(
     Ok(pack_image(File::open(archive)?, backend, known, &options)?)
 }
 
-fn head(packed: PackedImage, archive: &Path, recipe: HeadRecipe) -> Result<DeltaHead> {
+pub(crate) fn head(packed: PackedImage, archive: &Path, recipe: HeadRecipe) -> Result<DeltaHead> {
     Ok(DeltaHead {
         id: packed.id,
         tar_size: packed.tar_size,
@@ -324,7 +301,12 @@ fn fetch(store: &Arc<Store>, head: &DeltaHead, backend: &Arc<dyn Backend>) -> Re
     follow(store, delta, backend, began)
 }
 
-fn follow(store: &Arc<Store>, mut delta: Delta, backend: &Arc<dyn Backend>, began: Instant) -> Result<Fetched> {
+pub(crate) fn follow(
+    store: &Arc<Store>,
+    mut delta: Delta,
+    backend: &Arc<dyn Backend>,
+    began: Instant,
+) -> Result<Fetched> {
     let (mut bytes, mut requests) = (delta.head().to_bytes().len() as u64 + SIGNATURE, 2);
     loop {
         match delta.step()? {

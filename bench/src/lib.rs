@@ -25,6 +25,7 @@ mod packs;
 mod path;
 mod program;
 pub mod read;
+pub mod sealed;
 pub mod second;
 pub mod ten;
 mod usage;

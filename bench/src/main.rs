@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use dhow_bench::{
-    Images, bittorrent, byte, catalog, delta, export, fetch, https, lossy, mount, packs, read, second, ten,
+    Images, bittorrent, byte, catalog, delta, export, fetch, https, lossy, mount, packs, read, sealed, second, ten,
 };
 
 /// Measures dhow beside its peers, in turns, and prints medians and ratios.
@@ -65,6 +65,8 @@ enum Measurement {
     Delta,
     /// The same of one changed byte in a file of 100 MB
     Byte,
+    /// What one such byte costs in sealed packs, with twenty secrets
+    Sealed,
     /// One more image, published into a site of one and into a site of a thousand
     Publish,
     /// A catalog of ten thousand images, read and verified
@@ -131,6 +133,7 @@ fn measure(measurement: Measurement, place: &Path, arguments: &Arguments) -> Res
             delta(&arguments.rootfs, &new, arguments.level, scratch.path())
         }
         Measurement::Byte => byte(arguments.level, scratch.path()),
+        Measurement::Sealed => sealed::secrets(20, arguments.level, scratch.path()),
         Measurement::Mount => mount::mount(&images, arguments.rounds),
         Measurement::Render => mount::render(&images, arguments.rounds),
         Measurement::Read => read::read(&images, arguments.rounds),

@@ -11,7 +11,7 @@ use crate::{
     pack::{Chunker, ContentRef, ListBuilder},
 };
 
-/// Of a larger file, only the first chunks are known: some 6 GB of them.
+/// Of a larger file, only the first chunks are known: some 6 GB of them, or 4 GB where packs are sealed.
 const MOST: usize = 200_000;
 
 /// Where in a file its chunks are, and the lists of chunks that a packer would make of it.
@@ -25,7 +25,7 @@ impl Chunks {
     pub(super) fn of(mut file: File, chunker: &Chunker) -> io::Result<Self> {
         file.rewind()?;
         let mut places = HashMap::new();
-        let (mut lists, mut end) = (ListBuilder::new(), 0u64);
+        let (mut lists, mut end) = (ListBuilder::new(chunker), 0u64);
         let mut is_all = true;
         chunker.cut(&file, |chunk| {
             end += chunk.len() as u64;

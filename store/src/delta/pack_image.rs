@@ -78,7 +78,7 @@ pub fn pack_image(
     let recipe = writer.put(records)?;
     (&keys_file).seek(SeekFrom::Start(0)).map_err(DeltaError::Temporary)?;
     let keys = match recipe.key {
-        Some(_) => Some(writer.put(&keys_file)?),
+        Some(_) => Some(writer.put_keys(&keys_file)?),
         None => None,
     };
     let (new, statistics) = writer.finish()?;

@@ -6,33 +6,73 @@ use fastcdc::v2020::{FastCDC, Normalization};
 
 use super::secret::Secret;
 
-/// A content of at most so many bytes is not cut.
+/// A file of at most so many bytes is not cut.
 pub const WHOLE: usize = 64 << 10;
-const MIN: usize = 8 << 10;
-const AVERAGE: usize = 32 << 10;
-const MAX: usize = 128 << 10;
 /// How much is read at once.
 const BUFFER: usize = 1 << 20;
 
-/// Cuts contents into chunks of some 32 KiB at places that their bytes choose (FastCDC), so that a change moves only
-/// the cuts next to it.
+/// Cuts contents into chunks at places that their bytes choose (FastCDC), so that a change moves only the cuts next to it.
 ///
-/// FastCDC of 2020, with chunks of 8, 32 and 128 KiB (least, average, most), normalization level 1, and the gear table
-/// of the `fastcdc` crate; with a [`Secret`], each entry of that table is combined with 64 bits that follow from it.
-/// Whoever reads packs need not know any of this: lists tell where the cuts are. Only who looks for chunks in a file that
-/// is at hand must cut as the packer did.
+/// FastCDC of 2020, with normalization level 1 and the gear table of the `fastcdc` crate; with a [`Secret`], each entry
+/// of that table is combined with 64 bits that follow from it, and chunks and lists are shorter. Whoever reads packs need
+/// not know any of this: lists tell where the cuts are. Only who looks for chunks in a file that is at hand must cut as the
+/// packer did.
 ///
-/// Why 32 KiB: one byte changed in a large file costs one chunk and one list, and must stay well below 100 KB.
-/// Compression does not suffer, since frames join chunks; `docs/src/formats/pack.md` has the figures.
-#[derive(Clone, Debug, Default)]
+/// One byte changed in a large file costs one chunk and one list of each depth, and that must stay well below 100 KB.
+/// `docs/src/formats/pack.md` has the figures.
+#[derive(Clone, Debug)]
 pub struct Chunker {
     seed: u64,
+    sizes: &'static Sizes,
+}
+
+/// How long chunks and lists become. All but the last number are bytes.
+#[derive(Debug)]
+struct Sizes {
+    /// A content of at most so many is not cut.
+    whole: usize,
+    least: usize,
+    average: usize,
+    most: usize,
+    /// A list ends after an entry whose digest has so many zero bits last.
+    list_bits: u32,
+}
+
+/// Frames join chunks, so that short ones would not be compressed better, and make more of an index.
+const OPEN: Sizes = Sizes {
+    whole: WHOLE,
+    least: 8 << 10,
+    average: 32 << 10,
+    most: 128 << 10,
+    list_bits: 7,
+};
+/// Entries of lists are nearly twice as long, no compression makes them shorter, and chunks are padded.
+const SEALED: Sizes = Sizes {
+    whole: WHOLE,
+    least: 4 << 10,
+    average: 16 << 10,
+    most: 48 << 10,
+    list_bits: 5,
+};
+/// Keys look random, and nobody has them to compare.
+const KEYS: Sizes = Sizes {
+    whole: 8 << 10,
+    least: 4 << 10,
+    average: 8 << 10,
+    most: 32 << 10,
+    list_bits: 5,
+};
+
+impl Default for Chunker {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Chunker {
     /// A chunker that cuts as everyone's does.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { seed: 0, sizes: &OPEN }
     }
 
     /// A chunker that cuts where only those who have the secret know, or its seed.
@@ -41,19 +81,39 @@ impl Chunker {
     }
 
     /// A chunker that cuts as a [`Secret`] does of which only the seed is known: see [`Secret::chunker_seed`].
-    pub fn seeded(seed: u64) -> Self {
-        Self { seed }
+    pub const fn seeded(seed: u64) -> Self {
+        Self { seed, sizes: &SEALED }
     }
 
-    /// Gives `chunk` every chunk of `content` in order, and holds at most a MiB of it. A content of up to [`WHOLE`]
-    /// bytes is one chunk, an empty one none.
+    /// One for the keys of an image's objects, which nobody needs to cut again.
+    pub(super) fn for_keys(secret: &Secret) -> Self {
+        Self {
+            sizes: &KEYS,
+            ..Self::keyed(secret)
+        }
+    }
+
+    /// A list of chunks ends after an entry whose digest has so many zero bits last.
+    pub(super) const fn list_bits(&self) -> u32 {
+        self.sizes.list_bits
+    }
+
+    /// Gives `chunk` every chunk of `content` in order, and holds at most a MiB of it. A file of up to [`WHOLE`] bytes is
+    /// one chunk, an empty one none.
     pub fn cut<E: From<io::Error>>(
         &self,
         mut content: impl Read,
         mut chunk: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut buffer = Vec::with_capacity(WHOLE + 1);
-        let mut is_all = fill(&mut content, &mut buffer, WHOLE + 1)?;
+        let Sizes {
+            whole,
+            least,
+            average,
+            most,
+            ..
+        } = *self.sizes;
+        let mut buffer = Vec::with_capacity(whole + 1);
+        let mut is_all = fill(&mut content, &mut buffer, whole + 1)?;
         if is_all {
             return if buffer.is_empty() { Ok(()) } else { chunk(&buffer) };
         }
@@ -61,10 +121,10 @@ impl Chunker {
             if !is_all {
                 is_all = fill(&mut content, &mut buffer, BUFFER)?;
             }
-            let cutter = FastCDC::with_level_and_seed(&buffer, MIN, AVERAGE, MAX, Normalization::Level1, self.seed);
+            let cutter = FastCDC::with_level_and_seed(&buffer, least, average, most, Normalization::Level1, self.seed);
             let mut start = 0;
             // A cut is final only if the bytes that could have moved it were there.
-            while start < buffer.len() && (is_all || buffer.len() - start >= MAX) {
+            while start < buffer.len() && (is_all || buffer.len() - start >= most) {
                 let (_, end) = cutter.cut(start, buffer.len() - start);
                 chunk(&buffer[start..end])?;
                 start = end;
@@ -100,14 +160,31 @@ mod tests {
 
     #[test]
     fn chunks_are_the_content_within_their_bounds() {
-        for length in [0, 1, MIN, WHOLE, WHOLE + 1, BUFFER, BUFFER + 1, 3 * BUFFER + 17] {
-            let content = noise(7, length);
-            let chunks = chunks(&Chunker::new(), &content);
-            assert_eq!(chunks.concat(), content);
-            assert_eq!(chunks.len() <= 1, length <= WHOLE, "{length}");
-            assert!(chunks.iter().all(|chunk| chunk.len() <= MAX && !chunk.is_empty()));
-            let all_but_last = chunks.split_last().map_or(&[][..], |(_, others)| others);
-            assert!(all_but_last.iter().all(|chunk| chunk.len() >= MIN));
+        let secret = Secret::from_bytes([1; 32]);
+        for chunker in [Chunker::new(), Chunker::keyed(&secret), Chunker::for_keys(&secret)] {
+            let Sizes { whole, least, most, .. } = *chunker.sizes;
+            for length in [
+                0,
+                1,
+                least,
+                whole,
+                whole + 1,
+                WHOLE,
+                WHOLE + 1,
+                BUFFER,
+                BUFFER + 1,
+                3 * BUFFER + 17,
+            ] {
+                let content = noise(7, length);
+                let chunks = chunks(&chunker, &content);
+                assert_eq!(chunks.concat(), content);
+                assert!(length > whole || chunks.len() <= 1, "{length}");
+                assert!(length <= whole.max(most) || chunks.len() > 1, "{length}");
+                let most = if length <= whole { whole } else { most };
+                assert!(chunks.iter().all(|chunk| chunk.len() <= most && !chunk.is_empty()));
+                let all_but_last = chunks.split_last().map_or(&[][..], |(_, others)| others);
+                assert!(all_but_last.iter().all(|chunk| chunk.len() >= least));
+            }
         }
     }
 
@@ -128,20 +205,24 @@ mod tests {
             io::Result::Ok(())
         };
         Chunker::new().cut(Trickle(&content), keep).unwrap();
-        let whole: Vec<_> = FastCDC::new(&content, MIN, AVERAGE, MAX).map(|c| c.length).collect();
+        let whole: Vec<_> = FastCDC::new(&content, OPEN.least, OPEN.average, OPEN.most)
+            .map(|c| c.length)
+            .collect();
         assert_eq!(cuts, whole);
     }
 
     #[test]
     fn one_changed_byte_changes_one_or_two_chunks() {
         let content = noise(11, 8 << 20);
-        let before = chunks(&Chunker::new(), &content);
-        for place in [0, 1 << 20, (8 << 20) - 1] {
-            let mut changed = content.clone();
-            changed[place] ^= 1;
-            let after = chunks(&Chunker::new(), &changed);
-            let new = after.iter().filter(|chunk| !before.contains(chunk)).count();
-            assert!((1..=2).contains(&new), "{new} new chunks");
+        for chunker in [Chunker::new(), Chunker::seeded(3)] {
+            let before = chunks(&chunker, &content);
+            for place in [0, 1 << 20, (8 << 20) - 1] {
+                let mut changed = content.clone();
+                changed[place] ^= 1;
+                let after = chunks(&chunker, &changed);
+                let new = after.iter().filter(|chunk| !before.contains(chunk)).count();
+                assert!((1..=2).contains(&new), "{new} new chunks");
+            }
         }
     }
 

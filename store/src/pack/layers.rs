@@ -76,6 +76,14 @@ impl Layers {
         }
     }
 
+    /// For the keys of an image's objects.
+    pub(super) fn key_chunker(&self) -> Chunker {
+        match &self.secret {
+            Some(secret) => Chunker::for_keys(secret),
+            None => Chunker::new(),
+        }
+    }
+
     /// How many bytes a frame gathers before it ends. Each content has a key of its own, so one that is sealed has a
     /// frame of its own.
     pub(super) fn frame_size(&self) -> usize {

@@ -2,17 +2,16 @@
 //!
 //! An entry is the SHA-256 of a part (32 bytes), its length (u64), and its key (32 bytes) where packs are sealed.
 //! A list that grows long is cut into lists itself, at entries whose digests say so: then one changed chunk changes one
-//! short list on each level, and no other.
+//! short list on each level, and no other. How short they are, the [`Chunker`] says.
 
 use sha2::{Digest, Sha256};
 
-use super::{content::ContentRef, frame::MAX_FRAME, secret::ContentKey};
+use super::{chunker::Chunker, content::ContentRef, frame::MAX_FRAME, secret::ContentKey};
 use crate::object::ObjectId;
 
 const ENTRY: usize = 40;
 const SEALED_ENTRY: usize = 72;
-/// A list ends after an entry whose digest has so many zero bits last, or when it has [`LONGEST`] entries.
-const CUT_BITS: u32 = 7;
+/// A list has no more entries, wherever it would be cut.
 const LONGEST: usize = 1024;
 /// Every part but the last has at least so many bytes; else a hostile list could cost far more than it gives.
 const LEAST_PART: u64 = 4096;
@@ -66,6 +65,8 @@ pub(crate) struct ListBuilder {
     root: Vec<ContentRef>,
     whole: Sha256,
     length: u64,
+    /// A list ends after an entry whose digest has so many zero bits last, or when it has [`LONGEST`] entries.
+    cut_bits: u32,
 }
 
 #[derive(Default)]
@@ -83,12 +84,14 @@ pub(crate) struct List {
 }
 
 impl ListBuilder {
-    pub(crate) fn new() -> Self {
+    /// For the chunks that `chunker` cuts.
+    pub(crate) fn new(chunker: &Chunker) -> Self {
         Self {
             levels: Default::default(),
             root: Vec::new(),
             whole: Sha256::new(),
             length: 0,
+            cut_bits: chunker.list_bits(),
         }
     }
 
@@ -107,7 +110,7 @@ impl ListBuilder {
         }
         let mut part = content;
         for level in &mut self.levels {
-            let is_end = is_cut(&part.digest) || level.parts.len() + 1 == LONGEST;
+            let is_end = ends_with_zeros(&part.digest, self.cut_bits) || level.parts.len() + 1 == LONGEST;
             level.parts.push(part);
             if !is_end {
                 return Ok(());
@@ -161,6 +164,7 @@ impl Level {
     }
 }
 
-fn is_cut(digest: &ObjectId) -> bool {
-    u32::from(digest.as_bytes()[31]).trailing_zeros() >= CUT_BITS
+/// Whether the last bits of a digest are zeros: at most eight are looked at.
+fn ends_with_zeros(digest: &ObjectId, bits: u32) -> bool {
+    u32::from(digest.as_bytes()[31]).trailing_zeros() >= bits
 }

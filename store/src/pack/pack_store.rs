@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     backend::{Backend, Put},
+    chunker::Chunker,
     content::ContentRef,
     error::PackError,
     frame::{Frame, Part},
@@ -356,8 +357,17 @@ impl PackWriter<'_> {
 
     /// Puts a content in, and tells by what it is found again. Chunks that are there are not stored again.
     pub fn put(&mut self, content: impl Read) -> Result<ContentRef, PackError> {
-        let mut lists = ListBuilder::new();
-        self.layers.chunker().cut(content, |chunk| {
+        self.put_cut(content, &self.layers.chunker())
+    }
+
+    /// The same of the keys of an image's objects.
+    pub(crate) fn put_keys(&mut self, keys: impl Read) -> Result<ContentRef, PackError> {
+        self.put_cut(keys, &self.layers.key_chunker())
+    }
+
+    fn put_cut(&mut self, content: impl Read, chunker: &Chunker) -> Result<ContentRef, PackError> {
+        let mut lists = ListBuilder::new(chunker);
+        chunker.cut(content, |chunk| {
             let digest = ObjectId(Sha256::digest(chunk).into());
             let content = self.layers.content(digest, chunk.len() as u64);
             self.put_chunk(&content, chunk)?;
