@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dhow_tests::{Nginx, Outcome, World};
+use dhow_tests::{Nginx, Outcome, Server, World};
 use serde_json::json;
 
 const SITE: [&str; 4] = ["--site", "site", "--url", "https://example.com"];
@@ -514,4 +514,79 @@ fn a_sealed_recipe_that_was_tampered_with_or_is_of_another_image_is_refused() {
         .fetch(&mut bob, &["--delta", "always", "example.com/app:1.0.1"])
         .exited(4)
         .says("that of another image");
+}
+
+/// Into a bucket, whose files nginx serves; packs go from it with the last recipe that names them.
+#[test]
+fn sealed_images_are_published_into_a_bucket_and_taken_away() {
+    let mut scene = Scene::new();
+    let (mut bob, mut mallory) = (scene.reader("bob"), scene.reader("mallory"));
+    let server = Server::s3(&scene.publisher);
+    let (access, secret) = Server::KEYS;
+    let table = format!(
+        "[[bucket]]\nurl = 's3://images'\nendpoint = 'http://127.0.0.1:{}'\nregion = 'us-east-1'\n\
+         access-key-id = '{access}'\nsecret-access-key-file = 's3.secret'\ninsecure-http = true\n",
+        server.port()
+    );
+    fs::write(scene.publisher.path("config/s3.secret"), format!("{secret}\n")).unwrap();
+    fs::write(scene.publisher.path("config/config.toml"), table).unwrap();
+    let site = ["--site", "s3://images/site", "--url", "https://example.com"];
+    let publish = |scene: &Scene, version: &str| {
+        let (id, file) = scene.build(version);
+        let sealed = ["--delta", "--encrypt-to", "bob.asc"];
+        let publish = [&["publish", &file][..], &site, &sealed].concat();
+        (id, scene.publisher.dhow(&publish))
+    };
+    let bucket = scene.publisher.path("s3/images/site");
+    let packs = |bucket: &Path| -> u64 {
+        let packs = files(&bucket.join("PACKS"));
+        packs.iter().map(|pack| pack.metadata().unwrap().len()).sum()
+    };
+
+    let (first, published) = publish(&scene, "1.0.0");
+    published.success();
+    publish(&scene, "1.0.0").1.says("was published already").success();
+    let before = packs(&bucket);
+    scene.large[5 << 20] ^= 1;
+    let (second, published) = publish(&scene, "1.0.1");
+    published.success();
+    let added = packs(&bucket) - before;
+    assert!(added > 0 && added < 100_000, "{added}");
+
+    scene.nginx = Some(scene.publisher.nginx("s3/images/site"));
+    let fetched = scene.fetch(&mut bob, &["example.com/app:1.0.0"]);
+    assert_eq!(fetched.success().trim(), first);
+    let before = scene.count();
+    let fetched = scene.fetch(&mut bob, &["--delta", "always", "example.com/app:1.0.1"]);
+    assert_eq!(fetched.success().trim(), second);
+    let bytes: u64 = scene.requests(before).iter().map(|(_, bytes)| bytes).sum();
+    assert!(bytes < 100_000, "{:?}", scene.requests(before));
+    scene
+        .fetch(&mut mallory, &["--delta", "always", "example.com/app:1.0.1"])
+        .exited(1)
+        .says("could not decrypt");
+    let searched = [
+        ("a name", NAME.as_bytes().to_vec()),
+        ("a text", TEXT.as_bytes().to_vec()),
+    ];
+    for file in files(&bucket) {
+        assert_eq!(
+            found(&fs::read(&file).unwrap(), &searched),
+            [""; 0],
+            "{}",
+            file.display()
+        );
+    }
+
+    // The second needs what the first brought.
+    let unpublish = |reference: &str| {
+        let unpublish = [&["unpublish", reference][..], &site].concat();
+        scene.publisher.dhow(&unpublish).success();
+    };
+    unpublish("example.com/app:1.0.0");
+    fs::remove_dir_all(bob.path("data")).unwrap();
+    let fetched = scene.fetch(&mut bob, &["--delta", "always", "example.com/app:1.0.1"]);
+    assert_eq!(fetched.success().trim(), second);
+    unpublish("example.com/app:1.0.1");
+    assert_eq!(packs(&bucket), 0);
 }
