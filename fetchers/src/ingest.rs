@@ -225,6 +225,11 @@ impl Believed {
         &self.fetchling.place
     }
 
+    /// What was in the archive, if it is encrypted.
+    pub(crate) fn opened(&self) -> Option<&Path> {
+        self.opened.as_ref().map(|opened| opened.file.path())
+    }
+
     /// Takes the image into the store.
     pub(crate) fn store(self, store: &Arc<Store>, progress: &dyn Progress) -> Result<(ImageId, Provenance), Error> {
         let Self {

@@ -17,7 +17,7 @@ use crate::{Error, Publication, Published, Record, Site, candidate::Digesting, l
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Encryption {
-    /// The certificates of those who can read it.
+    /// The certificates of those who can read it; none where whoever put it here did not know whose they are.
     pub recipients: Vec<Fingerprint>,
     /// What the image depends on: what is to be kept, or carried along, where it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -27,11 +27,11 @@ pub struct Encryption {
 /// How it is known what is in an encrypted archive.
 #[derive(Clone, Debug)]
 pub enum Inside {
-    /// It was encrypted just now.
+    /// It was encrypted, or decrypted, just now.
     File {
         /// The archive that is not encrypted.
         image: PathBuf,
-        /// For whom it was encrypted.
+        /// For whom it was encrypted, if that is known.
         recipients: Vec<Fingerprint>,
     },
     /// The record says so that came along with it. It is for whoever cannot read the archive; clients that can are told

@@ -234,10 +234,11 @@ pub(crate) fn write_versions(html: &mut String, records: &[Record], layout: &Lay
         });
         let encrypted = record.encryption.as_ref().map(|encryption| {
             let keys = match encryption.recipients.len() {
-                1 => "one key".to_owned(),
-                count => format!("{count} keys"),
+                0 => String::new(),
+                1 => " for one key".to_owned(),
+                count => format!(" for {count} keys"),
             };
-            format!("<br><span class=\"soft\">encrypted for {keys}</span>")
+            format!("<br><span class=\"soft\">encrypted{keys}</span>")
         });
         write(
             html,

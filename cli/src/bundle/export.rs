@@ -13,13 +13,15 @@ use crate::{
     context::{Context, print},
     failure::Usage,
     output::{Readers, check_free, write_whole},
+    progress::{Display, ProgressFormat},
 };
 
 /// Writes images, all that they depend on, and what verifies them into one file; prints what is in it.
 ///
 /// They come from a site, where a name without a version means the highest, and without an os or arch every platform.
 /// Without --site they are found, fetched and verified as `dhow fetch` does it, for this machine's os and arch where none
-/// is given; the store keeps none of them. The catalogs that list them, as their publishers signed them, come along.
+/// is given; the store keeps none of them. What is encrypted stays so, but has to be opened on the way, by one of your keys
+/// or a passphrase, to see what it depends on. The catalogs that list them, as their publishers signed them, come along.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -39,6 +41,9 @@ pub(crate) struct ExportArguments {
     /// Replaces the file, if there is one
     #[arg(long)]
     overwrite: bool,
+    /// How the progress of each REF is shown, on stderr
+    #[arg(long, value_enum, default_value_t)]
+    progress: ProgressFormat,
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -62,7 +67,8 @@ pub(crate) fn export(context: &Context, options: &ExportArguments) -> Result<()>
             )?
         }
         None => {
-            let gathered = gather(context, &options.references)?;
+            let display = Display::new(context.global.quiet, options.progress);
+            let gathered = gather(context, &options.references, &display)?;
             let files = Files::open_directory(gathered.directory.path())?;
             write(context, options, &files, &gathered.wanted, &gathered.catalogs)?
         }

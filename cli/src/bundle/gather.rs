@@ -5,7 +5,7 @@ use std::{fs, sync::Arc};
 use anyhow::{Context as _, Result};
 use dhow_fetchers::{CarriedArchive, fetch_archives};
 use dhow_image::{Labels, Name, Reference};
-use dhow_site::{BaseUrl, OnConflict, Publication, Site};
+use dhow_site::{BaseUrl, Inside, OnConflict, Publication, Site};
 use dhow_store::Store;
 use tempfile::TempDir;
 
@@ -13,7 +13,7 @@ use crate::{
     context::Context,
     failure::Usage,
     fetch::{Pull, fetch_context},
-    progress::{Display, ProgressFormat},
+    progress::Display,
 };
 
 /// A site with nothing but what was fetched.
@@ -29,7 +29,7 @@ pub(super) struct Gathered {
 }
 
 /// Fetches and verifies images and puts them into a site.
-pub(super) fn gather(context: &Context, references: &[Reference]) -> Result<Gathered> {
+pub(super) fn gather(context: &Context, references: &[Reference], display: &Display) -> Result<Gathered> {
     for reference in references {
         if !matches!(reference, Reference::Named { .. } | Reference::Url(_)) {
             return Err(Usage(format!(
@@ -38,17 +38,14 @@ pub(super) fn gather(context: &Context, references: &[Reference]) -> Result<Gath
             .into());
         }
     }
-    let mut fetch_context = fetch_context(context, Pull::Update)?;
+    let fetch_context = fetch_context(context, Pull::Update)?;
     let store = fetch_context.store.clone();
     let tmp = store.tmp_dir();
     // What a killed export leaves there is collected with the rest.
     let scratch = |what| tempfile::Builder::new().prefix(what).tempdir_in(&tmp);
     let (directory, archives) = (scratch("bundle-site-")?, scratch("bundle-")?);
-    let display = Display::new(context.global.quiet, ProgressFormat::Auto);
-    if let Some(first) = references.first() {
-        fetch_context.progress = display.task(first);
-    }
-    let fetched = fetch_archives(references, &fetch_context, archives.path(), context.limits());
+    let task = |reference: &Reference| display.task(reference);
+    let fetched = fetch_archives(references, &fetch_context, archives.path(), context.limits(), task);
     let fetched = context
         .block_on(fetched)?
         .context("Could not fetch what is to be in the bundle")?;
@@ -79,6 +76,19 @@ fn publish(context: &Context, site: &Site, archive: &CarriedArchive) -> Result<(
         on_conflict: OnConflict::Refuse,
         limits: context.limits(),
     };
-    context.block_on(site.publish(publication))??;
-    fs::remove_file(&archive.path).with_context(|| format!("Could not remove `{}`", archive.path.display()))
+    match &archive.inside {
+        None => context.block_on(site.publish(publication))??,
+        Some(image) => {
+            // The message tells the IDs of some keys, but not whose they are.
+            let inside = Inside::File {
+                image: image.clone(),
+                recipients: Vec::new(),
+            };
+            context.block_on(site.publish_encrypted(publication, &inside))??
+        }
+    };
+    for file in archive.inside.iter().chain([&archive.path]) {
+        fs::remove_file(file).with_context(|| format!("Could not remove `{}`", file.display()))?;
+    }
+    Ok(())
 }

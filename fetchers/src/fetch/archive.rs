@@ -255,8 +255,10 @@ impl Fetcher<'_> {
     async fn take_in(&self, partial: &Arc<Partial>, believed: Believed, wanted: &Wanted) -> Result<Fetched, Error> {
         self.dependencies(&believed.manifest).await?;
         if let Some(carried) = self.carried {
-            let (place, signature) = (believed.place(), wanted.signature.as_deref());
-            let id = carried.keep(partial, place, signature, self.listed.as_ref()).await?;
+            let signature = wanted.signature.as_deref();
+            let id = carried
+                .keep(partial, &believed, signature, self.listed.as_ref())
+                .await?;
             return Ok(Fetched { id, provenance: None });
         }
         let (store, progress) = (self.context.store.clone(), self.context.progress.clone());

@@ -7,14 +7,14 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use dhow_discovery::Request;
 use dhow_image::{ImageId, Labels, Limits, Name, Reference, read_summary_within};
 
 use super::{DeltaUse, FetchContext, Fetcher, Listed, blocking};
-use crate::{download::Partial, error::Error, pull::PullPolicy};
+use crate::{download::Partial, error::Error, ingest::Believed, progress::Progress, pull::PullPolicy};
 
 /// An archive that was verified, and lies in the directory that was given.
 #[derive(Clone, Debug)]
@@ -27,11 +27,16 @@ pub struct CarriedArchive {
     pub id: ImageId,
     /// The archive.
     pub path: PathBuf,
+    /// What was in it, if it is encrypted: an archive that is not.
+    pub inside: Option<PathBuf>,
     /// Its signature, which was verified by the keys that are trusted for the name.
     pub signature: Vec<u8>,
 }
 
-/// Downloads and verifies archives, and those that they depend on before them, and puts them into an empty directory.
+/// Downloads and verifies archives, and those that they depend on before them, and puts them into an empty directory. What
+/// is done for each reference is told to the `progress` of that reference.
+///
+/// What is encrypted is opened, since only so it is known what it depends on, and carried on as it came.
 ///
 /// A name without an os or arch means this machine's, as in [`super::fetch`]. Errors: as there, and [`Error::NotSigned`] for
 /// archives that come unsigned because the user asks for no signatures.
@@ -40,6 +45,7 @@ pub async fn fetch_archives(
     context: &FetchContext,
     directory: &Path,
     limits: Limits,
+    progress: impl Fn(&Reference) -> Arc<dyn Progress>,
 ) -> Result<Vec<CarriedArchive>, Error> {
     let mut context = context.clone();
     context.downloads.delta = DeltaUse::Never;
@@ -49,6 +55,7 @@ pub async fn fetch_archives(
         archives: Mutex::default(),
     };
     for reference in references {
+        context.progress = progress(reference);
         let fetcher = Fetcher {
             context: &context,
             pull: PullPolicy::Update,
@@ -81,21 +88,37 @@ impl Carried {
         })
     }
 
-    /// Keeps an archive that was verified, if it is what a catalog lists.
+    /// Keeps an archive that was verified, and what is in it if it is encrypted, if it is what a catalog lists.
     pub(super) async fn keep(
         &self,
         archive: &Partial,
-        place: &str,
+        believed: &Believed,
         signature: Option<&[u8]>,
         listed: Option<&Listed>,
     ) -> Result<ImageId, Error> {
+        let place = believed.place();
         let signature = signature.ok_or_else(|| Error::NotSigned {
             archive: place.to_owned(),
             signature: format!("{place}.asc"),
         })?;
         let (from, to) = (archive.path().to_owned(), self.directory.join(self.next()));
         let limits = self.limits;
-        let (path, copied) = (to.clone(), blocking(move || copy(&from, &to, limits)).await);
+        let opened = believed
+            .opened()
+            .map(|opened| (opened.to_owned(), to.with_extension("image")));
+        let inside = opened.as_ref().map(|(_, inside)| inside.clone());
+        let path = to.clone();
+        let copied = blocking(move || {
+            fs::copy(&from, &to).map_err(Error::Temporary)?;
+            if let Some((opened, inside)) = &opened {
+                fs::copy(opened, inside).map_err(Error::Temporary)?;
+            }
+            // The copy is what is read, and what is carried.
+            let image = opened.as_ref().map_or(&to, |(_, inside)| inside);
+            let image = File::open(image).map_err(Error::Temporary)?;
+            Ok::<_, Error>(read_summary_within(image, limits))
+        })
+        .await;
         let summary = copied?.map_err(|source| Error::Archive {
             archive: place.to_owned(),
             source,
@@ -110,6 +133,7 @@ impl Carried {
                 labels: summary.manifest.labels,
                 id: summary.id,
                 path,
+                inside,
                 signature: signature.to_owned(),
             });
         }
@@ -120,15 +144,4 @@ impl Carried {
         let archives = self.archives.lock().expect("nobody panics who holds it");
         format!("{}.aci", archives.len())
     }
-}
-
-/// The copy is what is read, and what is carried.
-fn copy(
-    from: &Path,
-    to: &Path,
-    limits: Limits,
-) -> Result<Result<dhow_image::ImageSummary, dhow_image::ArchiveError>, Error> {
-    fs::copy(from, to).map_err(Error::Temporary)?;
-    let file = File::open(to).map_err(Error::Temporary)?;
-    Ok(read_summary_within(file, limits))
 }

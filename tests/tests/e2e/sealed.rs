@@ -590,3 +590,77 @@ fn sealed_images_are_published_into_a_bucket_and_taken_away() {
     unpublish("example.com/app:1.0.1");
     assert_eq!(packs(&bucket), 0);
 }
+
+/// Without a site: found by their names, opened to see what they depend on, and carried as they were signed.
+#[test]
+fn sealed_images_are_carried_from_where_their_names_lead() {
+    let mut scene = Scene::new();
+    let (mut bob, mut mallory) = (scene.reader("bob"), scene.reader("mallory"));
+    let sealed = ["--delta", "--encrypt-to", "bob.asc"];
+    let first = scene.publish("1.0.0", &sealed);
+    let manifest = json!({"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "example.com/top",
+        "dependencies": [{"imageName": "example.com/app", "labels": [{"name": "version", "value": "1.0.0"}]}]});
+    fs::write(scene.publisher.path("manifest.json"), manifest.to_string()).unwrap();
+    let top = scene.publisher.image("example.com/top").version("1.0.0");
+    let top = top.arg("--manifest").arg(&scene.publisher.arg("manifest.json"));
+    let top = top.build("top.aci");
+    scene.publish_file("top.aci", &sealed).success();
+    let open = scene
+        .publisher
+        .image("example.com/open")
+        .version("1.0.0")
+        .build("open.aci");
+    scene.publish_file("open.aci", &[]).success();
+    scene.serve();
+
+    let bundle = scene.publisher.arg("sealed.bundle.tar");
+    let export = |reader: &mut World, more: &[&str]| {
+        reader.connect("example.com", scene.nginx.as_ref().unwrap().port());
+        let ca = scene.publisher.arg("ca.pem");
+        let export = ["--ca", &ca, "bundle", "export", "--overwrite", "-o", &bundle];
+        reader.dhow(&[&export[..], more].concat())
+    };
+    export(&mut mallory, &["example.com/top"])
+        .exited(1)
+        .says("could not decrypt");
+    assert!(!Path::new(&bundle).exists());
+    let exported = export(&mut bob, &["--progress", "json", "example.com/top", "example.com/open"]);
+    // What is done for each is told of each.
+    for reference in ["example.com/top", "example.com/open"] {
+        let is_of = |line: &str| {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+            event["event"] == "begin" && event["reference"] == reference
+        };
+        assert!(exported.stderr.lines().any(is_of), "{}", exported.stderr);
+    }
+    let told = exported.success();
+    let names: Vec<_> = told.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(names, ["example.com/app", "example.com/top", "example.com/open"]);
+    // Nothing of it was kept, sealed or open.
+    assert_eq!(bob.images().lines().count(), 1);
+    let left = files(&bob.path("data/tmp"));
+    assert!(left.is_empty(), "{left:?}");
+    let bytes = fs::read(&bundle).unwrap();
+    let archive = fs::read(scene.recipe("1.0.0").with_extension("")).unwrap();
+    assert!(bytes.windows(archive.len()).any(|window| window == archive));
+    assert_eq!(found(&bytes, &[("a text", TEXT.as_bytes().to_vec())]), [""; 0]);
+
+    // Who has no key makes a site of it; who has one takes it in.
+    let site = scene.publisher.arg("carried");
+    let import = [
+        "bundle",
+        "import",
+        &bundle,
+        "--site",
+        &site,
+        "--url",
+        "https://example.com",
+    ];
+    mallory.dhow(&import).success();
+    let page = fs::read_to_string(scene.publisher.path("carried/app/index.html")).unwrap();
+    assert!(page.contains(">encrypted<"), "{page}");
+    let imported = bob.dhow(&["bundle", "import", &bundle]).success();
+    for id in [&first, &top, &open] {
+        assert!(imported.contains(id), "{imported}");
+    }
+}
