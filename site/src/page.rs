@@ -9,6 +9,14 @@ use crate::{Layout, Record, brief::Versioned, folder::VersionFile, older::OlderP
 
 pub(crate) const STYLE: &str = include_str!("page.css");
 
+/// What stands over the names that are one path segment longer.
+pub(crate) const CHILDREN: &str = "Names below";
+/// What stands over hosts of names that are not under the base.
+pub(crate) const HOSTS: &str = "Mirrored names";
+
+/// A list of names on a page that clients read has at most so many bytes: none believes a page over 1 MiB.
+const MOST_NAMES: usize = 256 << 10;
+
 const FOOTNOTE: &str = "Programs find the addresses of images and keys in this page, by App Container Image Discovery.";
 
 /// All that a page tells. Two equal ones make the same HTML.
@@ -81,8 +89,8 @@ impl Page {
         } else {
             html.push_str("<p class=\"soft\">App Container images are published here.</p>\n");
         }
-        write_names(&mut html, "Names below", &self.children, layout);
-        write_names(&mut html, "Mirrored names", &self.hosts, layout);
+        write_names(&mut html, CHILDREN, &self.children, layout);
+        write_names(&mut html, HOSTS, &self.hosts, layout);
         write_footer(&mut html, Some(FOOTNOTE), layout);
         html
     }
@@ -281,11 +289,27 @@ fn write_names(html: &mut String, heading: &str, names: &[Name], layout: &Layout
     if names.is_empty() {
         return;
     }
+    let start = html.len();
     write(html, format_args!("<h2>{heading}</h2>\n<ul>\n"));
+    let list = html.len();
     for name in names {
         html.push_str(&item(name, layout));
+        if html.len() - list > MOST_NAMES {
+            html.truncate(start);
+            html.push_str(&too_many(heading, layout));
+            return;
+        }
     }
     html.push_str("</ul>\n");
+}
+
+/// What stands in place of a list of names that would be too long. One more name changes nothing of it.
+pub(crate) fn too_many(heading: &str, layout: &Layout) -> String {
+    let link = escape(&layout.names_link());
+    format!(
+        "<h2>{heading}</h2>\n<p>Too many for this page: they are on that of <a href=\"{link}\">all names of this \
+         site</a>.</p>\n"
+    )
 }
 
 /// A name in a list of names.

@@ -4,7 +4,13 @@ use dhow_image::Name;
 use object_store::path::Path;
 
 use crate::{
-    Error, Record, Site, brief::Versioned, contested::Exclusion, folder::Folder, latest, names::contains, page::item,
+    Error, Record, Site,
+    brief::Versioned,
+    contested::Exclusion,
+    folder::Folder,
+    latest,
+    names::contains,
+    page::{CHILDREN, HOSTS, item, too_many},
 };
 
 /// By this a page names a catalog, if it does.
@@ -60,28 +66,32 @@ impl Site {
         let pages = self.layout.pages_of(name);
         for (child, parent) in pages.iter().zip(pages.iter().skip(1)) {
             let page = self.layout.page(parent);
-            if !self.names_child(&page, Some(parent), child).await? && self.write_page(parent, exclusion).await? {
+            if !self.names_child(&page, Some(parent), CHILDREN, child).await?
+                && self.write_page(parent, exclusion).await?
+            {
                 written.push(page.to_string());
             }
         }
         if !self.layout.is_own(name) {
             let (page, host) = (self.layout.first_page(), pages.last().unwrap_or(name));
             let first = self.layout.base().name();
-            if !self.names_child(&page, first, host).await? && self.write_first_page(exclusion).await? {
+            if !self.names_child(&page, first, HOSTS, host).await? && self.write_first_page(exclusion).await? {
                 written.push(page.to_string());
             }
         }
         Ok(())
     }
 
-    /// Whether a page, perhaps that of a name, links to a name below it, and to the catalog if there is one.
-    async fn names_child(&self, page: &Path, of: Option<&Name>, child: &Name) -> Result<bool, Error> {
+    /// Whether a page, perhaps that of a name, links under this heading to a name, or says that there are too many; and
+    /// names the catalog if there is one.
+    async fn names_child(&self, page: &Path, of: Option<&Name>, heading: &str, child: &Name) -> Result<bool, Error> {
         let html = self.files.read(page).await?.unwrap_or_default();
         let has_catalog = match of {
             Some(name) => self.has_catalog(name).await?,
             None => false,
         };
-        Ok(contains(&html, &item(child, &self.layout)) && has_catalog == contains(&html, CATALOG_TAG))
+        let is_named = contains(&html, &item(child, &self.layout)) || contains(&html, &too_many(heading, &self.layout));
+        Ok(is_named && has_catalog == contains(&html, CATALOG_TAG))
     }
 
     /// Makes the `latest` of this image's platform a copy of the highest version of it. Whether that is this image.

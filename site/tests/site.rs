@@ -30,6 +30,73 @@ async fn on_every_store<F: Future<Output = ()>>(test: impl Fn(Arc<dyn ObjectStor
     test(Arc::new(InMemory::new())).await;
 }
 
+/// A host of twenty thousand names: those that are not published here are there as folders with a record, as a site has
+/// them.
+#[tokio::test]
+async fn the_pages_above_twenty_thousand_names_are_believed() {
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let path = |file: &str| directory.path().join(file);
+    let builder = Builder::new();
+    let open = || Site::open_directory(directory.path(), base("https://example.com")).unwrap();
+    publish(&open(), &builder.image("example.com/app00000:1.0.0", "one"))
+        .await
+        .unwrap();
+    let record = fs::read_to_string(path("ACI/example.com/app00000/1.0.0.aci.json")).unwrap();
+    let fill = |prefix: &str, count: usize| {
+        for number in 0..count {
+            let name = format!("{prefix}{number:05}");
+            fs::create_dir_all(path(&format!("ACI/{name}"))).unwrap();
+            let record = record.replace("example.com/app00000", &name);
+            fs::write(path(&format!("ACI/{name}/1.0.0.aci.json")), record).unwrap();
+        }
+    };
+    fill("example.com/app", 20_000);
+    fill("host", 10_000);
+    fs::remove_file(path("ACI/index.html")).unwrap();
+
+    let image = builder.image("example.com/app20000:1.0.0", "two");
+    let added = publish(&open(), &image).await.unwrap();
+    assert!(added.written.contains(&"index.html".to_owned()));
+    publish(&open(), &builder.image("other.org/tool:1.0.0", "three"))
+        .await
+        .unwrap();
+    let page = fs::read(path("index.html")).unwrap();
+    let tags = dhow_discovery::read_tags(&page).unwrap();
+    assert!(tags.len() >= 3 && page.len() < 100_000, "{} bytes", page.len());
+    // Every name has its link where no client reads.
+    let names = fs::read_to_string(path("ACI/index.html")).unwrap();
+    assert!(names.contains("Images of 30002 names"), "{}", &names[..2000]);
+    for name in [
+        "example.com/app00000",
+        "example.com/app20000",
+        "host09999",
+        "other.org/tool",
+    ] {
+        assert!(names.contains(&format!(">{name}</a>")), "{name}");
+    }
+    // One more changes nothing of the pages above it.
+    for image in ["example.com/app20001:1.0.0", "another.org/tool:1.0.0"] {
+        let added = publish(&open(), &builder.image(image, "four")).await.unwrap();
+        assert!(!added.written.contains(&"index.html".to_owned()), "{:?}", added.written);
+    }
+
+    // Where few are left, they are on the page again.
+    for number in 1..20_000 {
+        fs::remove_dir_all(path(&format!("ACI/example.com/app{number:05}"))).unwrap();
+    }
+    let gone = open()
+        .versions(&Name::new("example.com/app20001").unwrap())
+        .await
+        .unwrap();
+    open().unpublish(&gone, None).await.unwrap();
+    let page = fs::read_to_string(path("index.html")).unwrap();
+    assert!(
+        page.contains(">example.com/app20000</a>") && !page.contains("app20001"),
+        "{page}"
+    );
+    assert!(!page.contains(">host00000</a>"), "{page}");
+}
+
 #[tokio::test]
 async fn a_site_has_all_that_discovery_and_verification_need() {
     on_every_store(|store| async move {

@@ -155,6 +155,38 @@ fn discovery_is_remembered_by_http_s_own_rules() {
     assert_ne!(nginx.requests(), asked);
 }
 
+/// Of names that have no page of their own, the host's page tells; and no client believes one over 1 MiB.
+#[test]
+fn a_name_among_twenty_thousand_is_found_by_the_page_of_its_host() {
+    let mut world = World::in_memory();
+    world.key();
+    world.trust_own_key();
+    let publish = |name: &str| {
+        let id = world.image(name).version("1").build("image.aci");
+        let site = ["--no-catalog", "--site", "site", "--url", "https://example.com"];
+        world.dhow(&[&["publish", "image.aci"][..], &site].concat()).success();
+        id
+    };
+    let first = publish("example.com/app00000");
+    let archives = world.path("site/ACI/example.com");
+    let record = fs::read_to_string(find(&archives, ".aci.json")).unwrap();
+    for number in 1..20_000 {
+        let name = format!("app{number:05}");
+        fs::create_dir(archives.join(&name)).unwrap();
+        let record = record.replace("app00000", &name);
+        fs::write(archives.join(name).join("1-linux-amd64.aci.json"), record).unwrap();
+    }
+    let last = publish("example.com/app20000");
+    assert!(world.path("site/index.html").metadata().unwrap().len() < 1 << 20);
+    for name in ["app00000", "app20000"] {
+        fs::remove_dir_all(world.path("site").join(name)).unwrap();
+    }
+    let nginx = world.nginx("site");
+    let fetched = world.dhow(&["fetch", "example.com/app00000", "example.com/app20000"]);
+    assert_eq!(fetched.success().lines().collect::<Vec<_>>(), [first, last]);
+    assert!(count(&nginx, "GET /?ac-discovery=1") > 0, "{}", nginx.requests());
+}
+
 #[test]
 fn mirrors_are_asked_in_the_operators_order() {
     let (mut world, ids) = published(&["example.com/app"]);
