@@ -3,6 +3,7 @@
 mod attempt;
 mod claim;
 mod gaps;
+mod gathered;
 mod growth;
 mod lease;
 mod pace;
@@ -10,6 +11,7 @@ mod partial;
 
 use std::time::Duration;
 
+pub(crate) use self::gathered::Gathered;
 pub(crate) use self::growth::{Growing, GrowingReader};
 pub(crate) use self::pace::Pace;
 pub use self::{claim::Downloads, partial::Partial};

@@ -42,6 +42,7 @@ mod resolver;
 mod response;
 mod retry;
 mod transport;
+mod vectored;
 
 pub use address::{AddressClass, AddressClasses};
 pub use bittorrent::{

@@ -3,13 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures::{StreamExt, stream};
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderName, RETRY_AFTER};
 use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
 use crate::{
     error::{Error, shown},
-    transport::check_status,
+    transport::{Body, check_status},
 };
 
 /// An answer, its body still to come.
@@ -86,6 +87,16 @@ impl HttpResponse {
                 source: std::io::Error::other(source.without_url()),
             }),
         }
+    }
+
+    /// The chunks of the body. They are kept as they travel, even where a server believes that a gzip'd archive is a tar
+    /// with a content encoding: the signature tells what is right.
+    pub(crate) fn into_body(self) -> Body {
+        let chunks = stream::try_unfold(self, |mut response| async move {
+            let chunk = response.chunk().await?;
+            Ok(chunk.map(|chunk| (chunk, response)))
+        });
+        chunks.boxed()
     }
 
     /// Throws the first bytes of the body away.

@@ -9,9 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 
-use super::{Downloader, gaps::Gap, pace::Pace, partial::Partial};
+use super::{Downloader, gaps::Gap, gathered::Gathered, pace::Pace, partial::Partial};
 use crate::{
     error::Error,
     transport::{Ask, Opened, Transport},
@@ -242,26 +243,26 @@ impl<'a> Shared<'a> {
     /// Writes what comes, up to the end of the gap, which may come nearer meanwhile.
     async fn fill(&self, number: usize, opened: Opened) -> Result<(), Error> {
         let Downloader { options, progress } = self.downloader;
-        let mut body = match &options.limit {
+        let mut body = Gathered::new(match &options.limit {
             Some(limit) => limit.clone().throttled(opened.body).boxed(),
             None => opened.body,
-        };
+        });
         let mut pace = Pace::new(options.least_rate, options.slow_after);
         loop {
             let next = pace.next(&mut body, || self.transport.place()).await;
             let mut partial = self.partial();
             let Gap { at, end, .. } = partial.gaps.get(number);
             match next {
-                Some(Ok(chunk)) => {
+                Some(Ok(mut batch)) => {
                     let left = partial.gaps.get(number).left();
-                    let taken = usize::try_from(left).map_or(chunk.len(), |left| chunk.len().min(left));
-                    partial.write(number, &chunk[..taken])?;
-                    progress.advance(taken as u64);
-                    if taken as u64 == left {
+                    let taken = shorten(&mut batch, left);
+                    partial.write(number, &batch)?;
+                    progress.advance(taken);
+                    if taken == left {
                         return Ok(());
                     }
                     if end.is_none() {
-                        self.downloader.check_size(self.transport, at + taken as u64)?;
+                        self.downloader.check_size(self.transport, at + taken)?;
                     }
                 }
                 Some(Err(error)) => return Err(error),
@@ -277,6 +278,16 @@ impl<'a> Shared<'a> {
             }
         }
     }
+}
+
+/// Leaves away what is more than so many bytes, and tells how many there are then.
+fn shorten(batch: &mut [Bytes], most: u64) -> u64 {
+    let mut left = most;
+    for chunk in batch {
+        chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        left -= chunk.len() as u64;
+    }
+    most - left
 }
 
 /// Decides whether another stream would help.
@@ -332,6 +343,22 @@ impl Help {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_fetch_is_left_away() {
+        let batch = || [&b"abc"[..], b"", b"de"].map(Bytes::from_static);
+        for (most, taken, rest) in [
+            (0, 0, ""),
+            (2, 2, "ab"),
+            (3, 3, "abc"),
+            (4, 4, "abcd"),
+            (u64::MAX, 5, "abcde"),
+        ] {
+            let mut batch = batch();
+            assert_eq!(shorten(&mut batch, most), taken);
+            assert_eq!(batch.concat(), rest.as_bytes());
+        }
+    }
 
     #[test]
     fn helpers_come_one_by_one_while_they_help() {

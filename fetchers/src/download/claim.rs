@@ -167,7 +167,7 @@ mod tests {
             .unwrap();
         first.restart(Some(Version::new("\"1\"")), Some(100)).unwrap();
         let gap = first.gaps.take().unwrap();
-        first.write(gap, &[7; 40]).unwrap();
+        first.write(gap, &[vec![7; 40].into()]).unwrap();
         let other = downloads.claim("https://example.com/y", None, || panic!("another thing is another's"));
         other.await.unwrap().unwrap().discard().unwrap();
 

@@ -16,6 +16,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use nix::fcntl::Flock;
 use serde::{Deserialize, Serialize};
 use tempfile::TempPath;
@@ -25,12 +26,15 @@ use super::{
     growth::{Grower, Growing},
     lease::Lease,
 };
-use crate::{error::Error, transport::Version};
+use crate::{error::Error, transport::Version, vectored};
 
 /// The length of a state, whatever is in it.
 const STATE: usize = 8192;
-/// After so many bytes the state is written down.
-const SAVE_EVERY: u64 = 64 << 10;
+/// The state is written down, and readers are told, after such a part of all bytes, within these limits: whoever is
+/// killed loses little, and it takes little time.
+const SAVE_EVERY: u64 = 2048;
+const FEWEST_UNSAVED: u64 = 64 << 10;
+const MOST_UNSAVED: u64 = 1 << 20;
 
 /// The bytes that came so far, and what tells whether those that are missing belong to the same thing.
 #[derive(Debug)]
@@ -214,13 +218,14 @@ impl Partial {
         self.save()
     }
 
-    /// Adds bytes to a gap. They are fewer than the gap has.
-    pub(super) fn write(&mut self, gap: usize, bytes: &[u8]) -> Result<(), Error> {
+    /// Adds bytes to a gap, in the order in which they are. They are no more than the gap has.
+    pub(super) fn write(&mut self, gap: usize, chunks: &[Bytes]) -> Result<(), Error> {
         let Gap { at, .. } = self.gaps.get(gap);
-        self.file.write_all_at(bytes, at).map_err(Error::Temporary)?;
-        self.gaps.advance(gap, bytes.len() as u64);
-        self.unsaved += bytes.len() as u64;
-        if self.unsaved >= SAVE_EVERY {
+        vectored::write_all_at(&self.file, chunks, at).map_err(Error::Temporary)?;
+        let written = chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+        self.gaps.advance(gap, written);
+        self.unsaved += written;
+        if self.unsaved >= save_after(self.size) {
             self.save()?;
         }
         Ok(())
@@ -281,6 +286,11 @@ impl Partial {
         }
         Ok(())
     }
+}
+
+/// After how many bytes of so many the state is written down.
+fn save_after(size: Option<u64>) -> u64 {
+    (size.unwrap_or_default() / SAVE_EVERY).clamp(FEWEST_UNSAVED, MOST_UNSAVED)
 }
 
 impl Drop for Partial {

@@ -14,13 +14,20 @@ const AHEAD: usize = 4;
 pub(super) struct ReadAhead<R> {
     reader: Option<R>,
     thread: Option<Thread>,
-    current: Vec<u8>,
+    current: Filled,
     position: usize,
+}
+
+/// A buffer, and how many bytes were read into it. It keeps its length, so that it is zeroed once.
+#[derive(Default)]
+struct Filled {
+    buffer: Vec<u8>,
+    length: usize,
 }
 
 /// What the reading thread is spoken to by. It ends when nobody listens any more.
 struct Thread {
-    filled: Receiver<io::Result<Vec<u8>>>,
+    filled: Receiver<io::Result<Filled>>,
     emptied: Sender<Vec<u8>>,
 }
 
@@ -29,7 +36,7 @@ impl<R: Read + Send + 'static> ReadAhead<R> {
         Self {
             reader: Some(reader),
             thread: None,
-            current: Vec::new(),
+            current: Filled::default(),
             position: 0,
         }
     }
@@ -43,11 +50,8 @@ impl Thread {
             loop {
                 let mut buffer = buffers.try_recv().unwrap_or_default();
                 buffer.resize(BUFFER, 0);
-                let read = reader.read(&mut buffer).map(|read| {
-                    buffer.truncate(read);
-                    buffer
-                });
-                let is_over = read.as_ref().map_or(true, Vec::is_empty);
+                let read = reader.read(&mut buffer).map(|length| Filled { buffer, length });
+                let is_over = read.as_ref().map_or(true, |read| read.length == 0);
                 if filler.send(read).is_err() || is_over {
                     return;
                 }
@@ -59,7 +63,7 @@ impl Thread {
 
 impl<R: Read + Send + 'static> Read for ReadAhead<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.position == self.current.len() {
+        if self.position == self.current.length {
             if let Some(reader) = self.reader.take() {
                 self.thread = Some(Thread::start(reader));
             }
@@ -69,10 +73,10 @@ impl<R: Read + Send + 'static> Read for ReadAhead<R> {
             let emptied = std::mem::replace(&mut self.current, next?);
             self.position = 0;
             // The thread may have come to the end.
-            let _ = self.thread.as_ref().map(|thread| thread.emptied.send(emptied));
+            let _ = self.thread.as_ref().map(|thread| thread.emptied.send(emptied.buffer));
         }
-        let read = out.len().min(self.current.len() - self.position);
-        out[..read].copy_from_slice(&self.current[self.position..self.position + read]);
+        let read = out.len().min(self.current.length - self.position);
+        out[..read].copy_from_slice(&self.current.buffer[self.position..self.position + read]);
         self.position += read;
         Ok(read)
     }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, future::BoxFuture, stream};
+use futures::future::BoxFuture;
 use reqwest::header::{
     ACCEPT_RANGES, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
 };
@@ -77,7 +77,7 @@ impl HttpsTransport {
             size,
             ranges: ranges && version.is_some(),
             version,
-            body: body(response).boxed(),
+            body: response.into_body(),
         })
     }
 
@@ -127,15 +127,6 @@ impl Transport for HttpsTransport {
     fn beside(&self, lane: u8) -> Option<Box<dyn Transport>> {
         Some(Box::new(Self { lane, ..self.clone() }))
     }
-}
-
-/// The bytes are kept as they travel, even where a server believes that a gzip'd archive is a tar with a content
-/// encoding: the signature tells what is right.
-fn body(response: HttpResponse) -> impl futures::Stream<Item = Result<bytes::Bytes, Error>> + Send {
-    stream::try_unfold(response, |mut response| async move {
-        let chunk = response.chunk().await?;
-        Ok(chunk.map(|chunk| (chunk, response)))
-    })
 }
 
 /// Asks for a part, if it can be told that it belongs to what is here (RFC 9110, "If-Range").
