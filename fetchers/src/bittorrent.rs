@@ -11,8 +11,9 @@
 //! ```
 //!
 //! The swarm comes first, the origin fills what it does not give: everything where there are no peers, else single
-//! pieces where nothing moves. The more peers stand by, the longer each waits before it asks the origin, so that a
-//! thousand hosts that begin at once do not all ask. Every piece is checked by its SHA-1 wherever it comes from, and
+//! pieces where nothing moves, or less than this host's share of what the origin gives. The more peers stand by, the
+//! longer each waits before it asks the origin, and the smaller is that share, so that a thousand hosts that begin at
+//! once do not all ask. Every piece is checked by its SHA-1 wherever it comes from, and
 //! nobody believes the whole before its signature is verified.
 
 mod bencode;

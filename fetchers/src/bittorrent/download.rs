@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, fs::File, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use super::{
@@ -109,7 +109,8 @@ impl SwarmDownload<'_> {
                     patience,
                 });
             }
-            sleep(LOOK_EVERY).await;
+            // When it looks again does not matter, but that it is over does.
+            let _ = timeout(LOOK_EVERY, pieces.until_whole()).await;
         }
     }
 }

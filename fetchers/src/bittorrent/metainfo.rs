@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sha1::{Digest, Sha1};
 use thiserror::Error;
@@ -204,10 +205,12 @@ impl Metainfo {
         usize::try_from(offset / u64::from(self.piece_length)).expect("as many pieces as digests in memory")
     }
 
-    /// Whether these bytes are that piece.
-    pub(super) fn is_piece(&self, index: usize, bytes: &[u8]) -> bool {
+    /// Whether these bytes, one behind the other, are that piece.
+    pub(super) fn is_piece(&self, index: usize, parts: &[Bytes]) -> bool {
         let digests = &self.info[self.pieces.clone()];
-        Sha1::digest(bytes)[..] == digests[index * 20..][..20]
+        let mut hasher = Sha1::new();
+        parts.iter().for_each(|part| hasher.update(part));
+        hasher.finalize()[..] == digests[index * 20..][..20]
     }
 
     /// The content of a `.torrent` file that says the same.

@@ -10,16 +10,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+use futures::StreamExt;
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use tokio::{
     task::{JoinHandle, JoinSet, spawn_blocking},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use url::Url;
 
 use super::{piece_file::PieceFile, swarm::Torrent};
 use crate::{
     client::HttpClient,
+    download::Gathered,
     error::{Error, shown},
     origin::Origin,
     response::HttpResponse,
@@ -59,6 +62,8 @@ pub(super) struct OriginFill<'a> {
     failures: u32,
     /// Whether the place is known to send parts.
     knows_ranges: AtomicBool,
+    /// How many bytes a second came from it last.
+    rate: Option<f64>,
     /// Why the last place was given up.
     failed: Option<Error>,
 }
@@ -72,6 +77,7 @@ impl<'a> OriginFill<'a> {
             places: places.into(),
             failures: 0,
             knows_ranges: AtomicBool::new(false),
+            rate: None,
             failed: None,
         }
     }
@@ -83,7 +89,7 @@ impl<'a> OriginFill<'a> {
     pub(super) async fn first_piece(&mut self) -> Result<(), Error> {
         // The session reads the file up to there before it begins.
         let index = fastrand::usize(..self.pieces.metainfo().piece_count().min(FIRST_AMONG));
-        match tokio::time::timeout(FIRST_PATIENCE, self.fetch(index, 1, || false)).await {
+        match timeout(FIRST_PATIENCE, self.fetch(index, 1, || false)).await {
             Ok(fetched) => fetched,
             Err(_) => Ok(()),
         }
@@ -140,10 +146,11 @@ impl<'a> OriginFill<'a> {
         self.fetch(first, count, || torrent.live_peers() > 0).await
     }
 
-    /// Where there are peers, single pieces come from the origin when nothing moves: the longer, the more.
+    /// Where there are peers, single pieces come from the origin when nothing moves, or too little: the longer, the more.
     async fn beside(&mut self, torrent: &Torrent) -> Result<(), Error> {
         let mut batch = 1;
         let mut patience = patience(torrent);
+        let (mut since, mut are_slow) = (Since::now(&self.pieces), false);
         let mut introduction = JoinSet::new();
         while torrent.live_peers() > 0 && !self.pieces.is_whole() {
             while introduction.try_join_next().is_some() {}
@@ -151,10 +158,16 @@ impl<'a> OriginFill<'a> {
                 let introducer = torrent.introducer.clone();
                 introduction.spawn(async move { introducer.introduce().await });
             }
-            if self.has_moved(torrent, patience).await {
-                (batch, patience) = (1, self::patience(torrent));
+            if self.keep_up(torrent, patience, &since).await {
+                // Those that were too slow may be so again soon.
+                (batch, patience) = match are_slow {
+                    true => ((batch / 2).max(1), patience * 2),
+                    false => (1, self::patience(torrent)),
+                };
+                (since, are_slow) = (Since::now(&self.pieces), false);
                 continue;
             }
+            are_slow = true;
             let missing = self.pieces.missing();
             if missing.is_empty() || self.places.is_empty() {
                 return Ok(());
@@ -162,7 +175,8 @@ impl<'a> OriginFill<'a> {
             // Neighbours come in one request. Where they begin is left to chance, so that hosts that begin at once
             // take different ones, and have something to give to each other.
             let at = fastrand::usize(..missing.len());
-            let most = batch.min(missing.len().div_ceil(SHARE_AT_ONCE));
+            let most = self.owed(torrent, &since).max(batch);
+            let most = most.min(MOST_AT_ONCE).min(missing.len().div_ceil(SHARE_AT_ONCE));
             self.fetch(missing[at], run(&missing[at..]).min(most), || false).await?;
             batch = (batch * 2).min(MOST_AT_ONCE);
             patience /= 2;
@@ -170,25 +184,47 @@ impl<'a> OriginFill<'a> {
         Ok(())
     }
 
-    /// Waits, and tells whether peers brought anything meanwhile.
-    async fn has_moved(&self, torrent: &Torrent, patience: Duration) -> bool {
-        let before = self.pieces.given_by_peers();
-        let moved = || self.pieces.given_by_peers() != before || self.pieces.is_whole();
-        let begun = Instant::now();
-        let mut woken = begun;
-        while begun.elapsed() < patience && !moved() {
+    /// Waits, and tells whether peers bring enough since then.
+    async fn keep_up(&self, torrent: &Torrent, patience: Duration, since: &Since) -> bool {
+        let begun = Since::now(&self.pieces);
+        let is_over = || begun.at.elapsed() >= patience || self.pieces.is_whole() || torrent.live_peers() == 0;
+        let mut last = Since::now(&self.pieces);
+        while !is_over() {
             sleep(LOOK_EVERY).await;
-            if woken.elapsed() >= WAKE_EVERY {
+            if last.has_moved(&self.pieces) {
+                last = Since::now(&self.pieces);
+            } else if last.at.elapsed() >= WAKE_EVERY {
                 let _ = torrent.introducer.wake().await;
-                woken = Instant::now();
+                last = Since::now(&self.pieces);
             }
         }
-        if !moved() {
+        if !begun.has_moved(&self.pieces) && !self.pieces.is_whole() {
             // What other hosts got meanwhile from the origin may be had from them.
             let _ = torrent.introducer.wake().await;
             sleep(LOOK_EVERY).await;
         }
-        moved()
+        self.pieces.is_whole() || (begun.has_moved(&self.pieces) && self.is_enough(torrent, since))
+    }
+
+    /// Whether peers bring what would be this host's share if the origin gave to all of them alike: by that, all have the
+    /// whole when the origin has sent it once. As long as nobody knows what it gives, whatever moves is enough.
+    fn is_enough(&self, torrent: &Torrent, since: &Since) -> bool {
+        let given = self.pieces.given_by_peers() - since.given_by_peers;
+        since.at.elapsed() < STALL / 4 || given as f64 >= self.share(torrent, since)
+    }
+
+    /// How many pieces this host lacks of its share, whoever brought it the others.
+    fn owed(&self, torrent: &Torrent, since: &Since) -> usize {
+        let first = self.pieces.metainfo().piece(0);
+        let came = self.pieces.right() - since.right;
+        let lacking = self.share(torrent, since) - came as f64;
+        (lacking / (first.end - first.start) as f64) as usize
+    }
+
+    /// How many bytes this host would have by now if the origin gave to it and to each peer alike.
+    fn share(&self, torrent: &Torrent, since: &Since) -> f64 {
+        let rate = self.rate.unwrap_or_default() / f64::from(torrent.live_peers() + 1);
+        rate * since.at.elapsed().as_secs_f64()
     }
 
     /// Fetches `count` pieces from `first` on, until `is_over`. That a place fails is no error as long as there are
@@ -198,9 +234,11 @@ impl<'a> OriginFill<'a> {
             return Ok(());
         };
         let before = self.pieces.right();
+        let begun = Instant::now();
         let error = match self.fetch_from(&place, first, count, is_over).await {
-            Ok(()) => {
+            Ok(bytes) => {
                 self.failures = 0;
+                self.rate = Some(bytes as f64 / begun.elapsed().as_secs_f64().max(f64::MIN_POSITIVE));
                 return Ok(());
             }
             Err(error @ (Error::Temporary(_) | Error::Read { .. })) => return Err(error),
@@ -218,6 +256,7 @@ impl<'a> OriginFill<'a> {
             self.places.pop_front();
             self.failures = 0;
             self.knows_ranges.store(false, Ordering::Relaxed);
+            self.rate = None;
             self.failed = Some(error);
         } else {
             sleep(STALL / 4 * self.failures).await;
@@ -225,43 +264,44 @@ impl<'a> OriginFill<'a> {
         Ok(())
     }
 
+    /// Gives how many bytes came.
     async fn fetch_from(
         &self,
         place: &Url,
         first: usize,
         count: usize,
         is_over: impl Fn() -> bool,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         let metainfo = self.pieces.metainfo();
         let (start, end) = (metainfo.piece(first).start, metainfo.piece(first + count - 1).end);
-        let mut response = self.open(place, start, end).await?;
+        let mut body = Gathered::new(self.open(place, start, end).await?.into_body());
         let mut writing = Writing::new(place, &self.pieces);
-        let mut piece = Vec::new();
-        let mut index = first;
-        while let Some(mut chunk) = response.chunk().await? {
-            while !chunk.is_empty() && index < first + count {
-                let place_of = metainfo.piece(index);
-                let length = usize::try_from(place_of.end - place_of.start).expect("a piece is at most 32 MiB");
-                piece.reserve_exact(length - piece.len());
-                let taken = chunk.split_to(chunk.len().min(length - piece.len()));
-                piece.extend_from_slice(&taken);
-                if piece.len() == length {
-                    piece = writing.write(index, piece).await?;
-                    index += 1;
-                    if is_over() {
-                        return writing.settle().await;
+        let (mut parts, mut at, mut index) = (Vec::new(), start, first);
+        while index < first + count
+            && let Some(batch) = body.next().await
+        {
+            for mut chunk in batch? {
+                while !chunk.is_empty() && index < first + count {
+                    let left = metainfo.piece(index).end - at;
+                    let taken = chunk.split_to(usize::try_from(left).map_or(chunk.len(), |left| left.min(chunk.len())));
+                    at += taken.len() as u64;
+                    parts.push(taken);
+                    if at == metainfo.piece(index).end {
+                        writing.write(index, std::mem::take(&mut parts)).await?;
+                        index += 1;
+                        if is_over() {
+                            writing.settle().await?;
+                            return Ok(at - start);
+                        }
                     }
                 }
-            }
-            if index == first + count {
-                break;
             }
         }
         writing.settle().await?;
         if index < first + count {
             return Err(Error::Range { url: shown(place) });
         }
-        Ok(())
+        Ok(at - start)
     }
 
     /// A body that begins with byte `start`.
@@ -292,6 +332,28 @@ impl<'a> OriginFill<'a> {
     }
 }
 
+/// From when on it is looked at what peers bring.
+struct Since {
+    at: Instant,
+    right: u64,
+    given_by_peers: u64,
+}
+
+impl Since {
+    fn now(pieces: &PieceFile) -> Self {
+        Self {
+            at: Instant::now(),
+            right: pieces.right(),
+            given_by_peers: pieces.given_by_peers(),
+        }
+    }
+
+    /// Whether peers brought anything.
+    fn has_moved(&self, pieces: &PieceFile) -> bool {
+        pieces.given_by_peers() > self.given_by_peers
+    }
+}
+
 /// How many of these are neighbours, from the first on.
 fn run(missing: &[usize]) -> usize {
     let first = missing.first().copied().unwrap_or_default();
@@ -311,8 +373,8 @@ fn patience(torrent: &Torrent) -> Duration {
 struct Writing<'a> {
     place: &'a Url,
     pieces: &'a Arc<PieceFile>,
-    /// The oldest first. Each gives its buffer back.
-    tasks: VecDeque<JoinHandle<io::Result<Option<Vec<u8>>>>>,
+    /// The oldest first.
+    tasks: VecDeque<JoinHandle<io::Result<bool>>>,
     most: usize,
 }
 
@@ -328,16 +390,14 @@ impl<'a> Writing<'a> {
         }
     }
 
-    /// Begins to write a piece, and gives an empty buffer for another.
-    async fn write(&mut self, index: usize, bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
-        let spare = match self.tasks.len() < self.most {
-            true => Vec::new(),
-            false => self.settle_one().await?,
-        };
+    /// Begins to write a piece, when there is room for another.
+    async fn write(&mut self, index: usize, parts: Vec<Bytes>) -> Result<(), Error> {
+        if self.tasks.len() == self.most {
+            self.settle_one().await?;
+        }
         let pieces = self.pieces.clone();
-        let write = move || Ok(pieces.fill(index, &bytes)?.then_some(bytes));
-        self.tasks.push_back(spawn_blocking(write));
-        Ok(spare)
+        self.tasks.push_back(spawn_blocking(move || pieces.fill(index, &parts)));
+        Ok(())
     }
 
     /// Waits until all are written.
@@ -348,17 +408,14 @@ impl<'a> Writing<'a> {
         Ok(())
     }
 
-    /// Waits until the oldest is written, and gives its buffer, emptied.
-    async fn settle_one(&mut self) -> Result<Vec<u8>, Error> {
+    /// Waits until the oldest is written.
+    async fn settle_one(&mut self) -> Result<(), Error> {
         let Some(oldest) = self.tasks.pop_front() else {
-            return Ok(Vec::new());
+            return Ok(());
         };
         match oldest.await.expect("writing a piece does not panic") {
-            Ok(Some(mut buffer)) => {
-                buffer.clear();
-                Ok(buffer)
-            }
-            Ok(None) => Err(Error::WrongPieces { url: shown(self.place) }),
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::WrongPieces { url: shown(self.place) }),
             Err(error) => Err(Error::Temporary(error)),
         }
     }

@@ -11,6 +11,7 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use librqbit::{
     ManagedTorrentShared, TorrentMetadata,
     storage::{BoxStorageFactory, StorageFactory, StorageFactoryExt, TorrentStorage},
@@ -18,7 +19,10 @@ use librqbit::{
 
 use librqbit_core::lengths::ValidPieceIndex;
 
+use tokio::sync::Notify;
+
 use super::metainfo::Metainfo;
+use crate::vectored;
 
 /// A file of pieces, and which of them are right.
 ///
@@ -33,6 +37,7 @@ pub(super) struct PieceFile {
     right: AtomicU64,
     /// How many of them came from peers.
     given_by_peers: AtomicU64,
+    became_whole: Notify,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +57,7 @@ impl PieceFile {
             metainfo,
             right: AtomicU64::new(0),
             given_by_peers: AtomicU64::new(0),
+            became_whole: Notify::new(),
         })
     }
 
@@ -71,6 +77,13 @@ impl PieceFile {
 
     pub(super) fn is_whole(&self) -> bool {
         self.right() == self.metainfo.length()
+    }
+
+    /// Waits until all pieces are right, for one who waits.
+    pub(super) async fn until_whole(&self) {
+        while !self.is_whole() {
+            self.became_whole.notified().await;
+        }
     }
 
     pub(super) fn missing(&self) -> Vec<usize> {
@@ -96,15 +109,15 @@ impl PieceFile {
     }
 
     /// Takes a piece that the origin gave. Whether it was right.
-    pub(super) fn fill(&self, index: usize, bytes: &[u8]) -> io::Result<bool> {
-        if !self.metainfo.is_piece(index, bytes) {
+    pub(super) fn fill(&self, index: usize, parts: &[Bytes]) -> io::Result<bool> {
+        if !self.metainfo.is_piece(index, parts) {
             return Ok(false);
         }
         let mut pieces = self.pieces.write().unwrap_or_else(PoisonError::into_inner);
         if pieces[index] == Piece::Missing {
-            self.file.write_all_at(bytes, self.metainfo.piece(index).start)?;
+            vectored::write_all_at(&self.file, parts, self.metainfo.piece(index).start)?;
             pieces[index] = Piece::FromOrigin;
-            self.right.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            self.has_right(index);
         }
         Ok(true)
     }
@@ -115,9 +128,17 @@ impl PieceFile {
         if std::mem::replace(&mut pieces[index], Piece::Known) != Piece::Missing {
             return 0;
         }
+        self.has_right(index)
+    }
+
+    /// Counts a piece that is right, and gives its length.
+    fn has_right(&self, index: usize) -> u64 {
         let piece = self.metainfo.piece(index);
-        self.right.fetch_add(piece.end - piece.start, Ordering::Relaxed);
-        piece.end - piece.start
+        let length = piece.end - piece.start;
+        if self.right.fetch_add(length, Ordering::Relaxed) + length == self.metainfo.length() {
+            self.became_whole.notify_one();
+        }
+        length
     }
 
     pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
