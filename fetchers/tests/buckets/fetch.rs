@@ -1,11 +1,5 @@
 //! Images from buckets, from the reference to the store.
 
-use std::{
-    io::Write,
-    sync::{Arc, Condvar, Mutex},
-    time::Duration,
-};
-
 use dhow_discovery::{BucketSettings, Scheme};
 use dhow_fetchers::{DeltaUse, Error, ErrorKind, HttpClient, HttpOptions, Phase, PullPolicy, RetryPolicy, Verified};
 use dhow_image::read_summary;
@@ -16,7 +10,7 @@ use crate::{
     conformance::{Disturbance, Disturbed},
     publisher::{Publisher, image, new_key, path_of},
     servers::{BUCKET, Server},
-    world::raw_server,
+    together::Together,
 };
 
 /// A publisher whose pages lead to a bucket, and a user who may read it.
@@ -123,48 +117,22 @@ async fn a_public_bucket_needs_no_credentials_and_another_does() {
     }
 }
 
-/// The signature comes only once the archive was asked for: so both are one round trip.
 #[tokio::test(flavor = "multi_thread")]
 async fn signature_and_archive_are_asked_for_at_once() {
     let archive = image("example.com/app", "1.0", json!([]));
-    let (signature, asked) = (
-        Arc::new(Mutex::new(Vec::new())),
-        Arc::new((Mutex::new(0), Condvar::new())),
-    );
-    let (served, signed, seen) = (archive.clone(), signature.clone(), asked.clone());
-    let port = raw_server(move |path, stream| {
-        let body = match path.ends_with(".asc") {
-            true => {
-                let (count, changed) = &*seen;
-                let patience = Duration::from_secs(20);
-                let waited = changed.wait_timeout_while(count.lock().unwrap(), patience, |count| *count == 0);
-                assert!(!waited.unwrap().1.timed_out(), "nobody asks for the archive");
-                signed.lock().unwrap().clone()
-            }
-            false => {
-                *seen.0.lock().unwrap() += 1;
-                seen.1.notify_all();
-                served.clone()
-            }
-        };
-        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nETag: \"1\"\r\n";
-        let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n", body.len());
-        let _ = stream.write_all(&body);
-    });
+    let together = Together::serve(archive.clone());
     let template = format!("s3://{BUCKET}/{{name}}-{{version}}-{{os}}-{{arch}}.{{ext}}");
     let mut publisher = Publisher::with_templates("", &[&template]);
     let settings = BucketSettings::new([
-        ("aws_endpoint_url", format!("http://127.0.0.1:{port}")),
+        ("aws_endpoint_url", format!("http://127.0.0.1:{}", together.port)),
         ("aws_allow_http", "true".to_owned()),
         ("aws_skip_signature", "true".to_owned()),
     ]);
     publisher.context.buckets.say(Scheme::S3, Some(BUCKET), settings);
     publisher.context.downloads.delta = DeltaUse::Never;
-    *signature.lock().unwrap() = sign(&publisher.key, archive.as_slice()).unwrap();
+    together.sign(sign(&publisher.key, archive.as_slice()).unwrap());
     for reference in ["example.com/app:1.0".to_owned(), format!("s3://{BUCKET}/other.aci")] {
-        *asked.0.lock().unwrap() = 0;
-        publisher.fetch(&reference).await.unwrap();
-        assert_eq!(*asked.0.lock().unwrap(), 1, "{reference} is asked for once");
+        together.fetched_by(&publisher, &reference).await;
     }
 }
 

@@ -10,5 +10,7 @@ mod fetch;
 #[expect(dead_code, reason = "it is that of the tests over HTTPS, which need more of it")]
 mod publisher;
 mod servers;
+#[path = "../https/together.rs"]
+mod together;
 #[path = "../https/world.rs"]
 mod world;

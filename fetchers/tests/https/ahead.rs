@@ -3,7 +3,7 @@
 use std::{
     io::Write,
     sync::{
-        Arc, Condvar, Mutex,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::{
     publisher::{Publisher, image, new_key},
+    together::Together,
     world::raw_server,
 };
 
@@ -30,39 +31,15 @@ fn behind(port: u16) -> Publisher {
     ))
 }
 
-/// The page is one round trip. The signature comes only once the archive was asked for: so both are one, too. Where a
-/// URL names the archive there is no page.
+/// The page is one round trip, and so are signature and archive. Where a URL names the archive there is no page.
 #[tokio::test(flavor = "multi_thread")]
 async fn signature_and_archive_are_one_round_trip() {
     let archive = image(NAME, "1.0", json!([]));
-    let (signature, asked) = (
-        Arc::new(Mutex::new(Vec::new())),
-        Arc::new((Mutex::new(0), Condvar::new())),
-    );
-    let (served, signed, seen) = (archive.clone(), signature.clone(), asked.clone());
-    let port = raw_server(move |path, stream| {
-        let body = match path.ends_with(".asc") {
-            true => {
-                let (count, changed) = &*seen;
-                let waited = changed.wait_timeout_while(count.lock().unwrap(), PATIENCE, |count| *count == 0);
-                assert!(!waited.unwrap().1.timed_out(), "nobody asks for the archive");
-                signed.lock().unwrap().clone()
-            }
-            false => {
-                *seen.0.lock().unwrap() += 1;
-                seen.1.notify_all();
-                served.clone()
-            }
-        };
-        let _ = write!(stream, "{OK}Content-Length: {}\r\n\r\n", body.len());
-        let _ = stream.write_all(&body);
-    });
-    let publisher = behind(port);
-    *signature.lock().unwrap() = sign(&publisher.key, archive.as_slice()).unwrap();
+    let together = Together::serve(archive.clone());
+    let publisher = behind(together.port);
+    together.sign(sign(&publisher.key, archive.as_slice()).unwrap());
     for reference in ["example.com/team/app:1.0", "https://storage.example/other.aci"] {
-        *asked.0.lock().unwrap() = 0;
-        publisher.fetch(reference).await.unwrap();
-        assert_eq!(*asked.0.lock().unwrap(), 1, "{reference} is asked for once");
+        together.fetched_by(&publisher, reference).await;
     }
     assert_eq!(publisher.stored(), ["example.com/team/app:1.0"]);
 }

@@ -11,4 +11,5 @@ mod fetch;
 mod hostile;
 mod publisher;
 mod resume;
+mod together;
 mod world;
