@@ -21,8 +21,8 @@
 //! whom it is encrypted: where the recipe is, and its objects' keys, of which those come that are needed.
 //!
 //! Nothing that comes is believed but by the image ID of the whole, which the signature covers. What comes is bounded
-//! by what the head says, which is signed too, and memory by neither: one index of a pack, a few frames, one chunk, and
-//! a table of the chunks of one file. `docs/src/formats/delta.md` tells every byte of the head.
+//! by what the head says, which is signed too, and memory by neither: one index of a pack, a few frames, and a table of
+//! the chunks of one file. What is read while it is still coming is waited for ([`Delta::early`], [`Coming`]). `docs/src/formats/delta.md` tells every byte of the head.
 
 mod chunks;
 mod error;
@@ -45,4 +45,4 @@ pub use pack_image::{PackOptions, PackedImage, pack_image};
 pub use patch::write_patch;
 pub use rebuild::{Rebuild, Reused};
 pub use sealed::{SEALED_RECIPE, SealedRecipe};
-pub use sparse::SparsePacks;
+pub use sparse::{Coming, SparsePacks};

@@ -55,5 +55,6 @@ pub use layers::Layers;
 pub(crate) use list::ListBuilder;
 pub use name::{ContentName, PackId};
 pub use pack_store::{Located, PackStore, PackWriter, Piece, Statistics};
+pub(crate) use pack_store::{Slice, Unproven};
 pub use plan::{PlanLimits, Request, plan};
 pub use secret::{ContentKey, Secret};

@@ -1,13 +1,19 @@
 //! By difference: a signed recipe, what is here already, and a patch or ranges of packs (see [`dhow_store::delta`]).
 //!
 //! The archive is never seen: the recipe's signature says which image it is, and what is rebuilt must be that image
-//! before anything of it can be seen in the store. Whatever does not work out, the archive is fetched instead: all but
-//! what tells of an attack, and what fails on this machine.
+//! before anything of it can be seen in the store. It is put together while packs are still coming. Whatever does not
+//! work out, the archive is fetched instead: all but what tells of an attack, and what fails on this machine.
 
 mod open;
 mod ranges;
 
-use std::sync::Arc;
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use dhow_discovery::{Endpoint, Request, Scheme};
 use dhow_image::{ImageId, Reference, Sha512};
@@ -211,7 +217,8 @@ impl Fetcher<'_> {
         let mut delta = self.blocking_delta(&recipe, begin).await?;
         let (mut fetched, mut requests) = (0, 0);
         let (mut is_checked, mut is_patch_bad) = (false, false);
-        let rebuild: Box<Rebuild> = loop {
+        // What is put together, and what is still to come of it.
+        let (rebuild, last): (Box<Rebuild>, Option<Need>) = loop {
             let step;
             (delta, step) = self
                 .blocking_delta(&recipe, move || {
@@ -228,7 +235,7 @@ impl Fetcher<'_> {
                 is_checked = true;
             }
             let need = match step {
-                Step::Ready(rebuild) => break rebuild,
+                Step::Ready(rebuild) => break (rebuild, None),
                 Step::Need(need) => need,
             };
             let bytes = need.bytes();
@@ -253,6 +260,11 @@ impl Fetcher<'_> {
             }
             requests += need.ranges.len();
             fetched += bytes;
+            if need.source == Source::Contents
+                && let Some(rebuild) = delta.early().map_err(|source| in_recipe(&recipe, source))?
+            {
+                break (rebuild, Some(need));
+            }
             self.fetch_ranges(place, &signed.head, &need, delta.sparse(), bytes)
                 .await?;
         };
@@ -283,30 +295,46 @@ impl Fetcher<'_> {
             verified: Verified::By(signed.verification),
             fetched_at: chrono::Utc::now(),
         };
-        let (store, progress, expected) = (
-            self.context.store.clone(),
-            self.context.progress.clone(),
-            signed.head.id,
-        );
-        progress.begin(Phase::Storing, &recipe, Some(signed.head.tar_size));
-        let (of, kept) = (recipe.clone(), provenance.clone());
-        let id = blocking(move || {
-            let reader = Counted {
-                rebuild,
-                progress: &*progress,
-            };
+        let coming = delta.sparse().coming();
+        let sparse = delta.sparse().clone();
+        let all_came = Arc::new(AtomicBool::new(false));
+        let reader = Counted {
+            rebuild,
+            progress: self.context.progress.clone(),
+            all_came: all_came.clone(),
+            untold: 0,
+        };
+        let (store, of, kept) = (self.context.store.clone(), recipe.clone(), provenance.clone());
+        let storing = blocking(move || {
             let staged = store.stage(reader).map_err(|error| match error {
                 dhow_store::StoreError::Archive(source) => in_recipe(&of, DeltaError::Image(source)),
                 other => other.into(),
             })?;
-            if *staged.id() != expected {
-                let found = Box::new(*staged.id());
-                let expected = Box::new(expected);
-                return Err(in_recipe(&of, DeltaError::WrongImage { expected, found }));
+            if *staged.id() != delta.head().id {
+                return Err(in_recipe(&of, delta.wrong_image(staged.id())));
             }
             commit(staged, &kept)
-        })
-        .await?;
+        });
+        // Whoever puts it together waits for what is coming, and no longer than until this ends.
+        let bringing = async {
+            let _coming = coming;
+            if let Some(need) = &last {
+                let bytes = need.bytes();
+                self.fetch_ranges(place, &signed.head, need, &sparse, bytes).await?;
+            }
+            let (progress, size) = (&self.context.progress, signed.head.tar_size);
+            progress.begin(Phase::Storing, &recipe, Some(size));
+            all_came.store(true, Ordering::Relaxed);
+            Ok::<(), Error>(())
+        };
+        let (mut storing, mut bringing) = (pin!(storing), Box::pin(bringing));
+        let id = tokio::select! {
+            stored = &mut storing => stored?,
+            brought = &mut bringing => {
+                let stored = storing.await;
+                brought.and(stored)?
+            }
+        };
         self.context.progress.note(&Note::Rebuilt {
             place: &recipe,
             held: reused.files.saturating_add(reused.chunks),
@@ -394,16 +422,21 @@ impl Fetcher<'_> {
     }
 }
 
-/// The image's tar, which tells how far it is.
-struct Counted<'a> {
+/// The image's tar, which tells how far it is. As long as packs are still coming, that is what is told.
+struct Counted {
     rebuild: Box<Rebuild>,
-    progress: &'a dyn Progress,
+    progress: Arc<dyn Progress>,
+    all_came: Arc<AtomicBool>,
+    untold: u64,
 }
 
-impl std::io::Read for Counted<'_> {
+impl std::io::Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let read = self.rebuild.read(buffer)?;
-        self.progress.advance(read as u64);
+        self.untold += read as u64;
+        if self.all_came.load(Ordering::Relaxed) {
+            self.progress.advance(std::mem::take(&mut self.untold));
+        }
         Ok(read)
     }
 }

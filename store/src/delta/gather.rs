@@ -24,7 +24,7 @@ use crate::{
     pack::{
         Backend, Chunker, ContentRef, PackError, PackId, PackIndex, PackStore, Piece, PlanLimits, TAIL, Tail, plan,
     },
-    recipe::{RecipeHead, RecipeReader, recipe_of, records_of},
+    recipe::{RecipeHead, RecipeReader, Record, recipe_of, records_of},
     store::Store,
 };
 
@@ -55,7 +55,7 @@ pub struct Delta {
     base_recipe: Option<Chunks>,
     recipe: Option<File>,
     wanted_keys: Option<WantedKeys>,
-    keys: Option<Keys>,
+    keys: Option<Arc<Keys>>,
     patched: Option<Patched>,
     survey: Option<Survey>,
 }
@@ -217,7 +217,7 @@ impl Delta {
                 store: &self.store,
                 packs: &self.packs,
                 patched: self.patched.as_ref(),
-                keys: self.keys.as_ref(),
+                keys: self.keys.as_deref(),
                 chunker: &self.chunker,
             };
             match Survey::of(recipe, &places, self.base.as_ref())? {
@@ -233,19 +233,70 @@ impl Delta {
         if let Some(need) = self.missing(Source::Contents, &frames) {
             return Ok(Step::Need(need));
         }
+        Ok(Step::Ready(Box::new(self.rebuild()?)))
+    }
+
+    /// The image's tar, though contents may still be on their way here: whoever reads it waits for what
+    /// [is coming](SparsePacks::coming). It can be had once, after [`Self::step`] has asked for contents.
+    pub fn early(&mut self) -> Result<Option<Box<Rebuild>>, DeltaError> {
+        match self.survey {
+            Some(_) => Ok(Some(Box::new(self.rebuild()?))),
+            None => Ok(None),
+        }
+    }
+
+    /// Why another image was rebuilt than the head says. What came is looked through now: as long as all is well, nobody
+    /// takes a digest of it but of the whole.
+    pub fn wrong_image(&self, found: &ImageId) -> DeltaError {
+        match self.check_contents() {
+            Err(error) => error,
+            Ok(()) => DeltaError::WrongImage {
+                expected: Box::new(self.head.id),
+                found: Box::new(*found),
+            },
+        }
+    }
+
+    /// Takes the digest of every content that came in packs.
+    fn check_contents(&self) -> Result<(), DeltaError> {
+        let Some(recipe) = &self.recipe else { return Ok(()) };
+        let mut recipe = recipe_reader(recipe)?;
+        let mut objects = 0;
+        while let Some(record) = recipe.next().map_err(DeltaError::Recipe)? {
+            let Record::Object(digest, length) = record else {
+                continue;
+            };
+            let key = self.keys.as_ref().map(|keys| keys.of(objects)).transpose();
+            let key = key.map_err(DeltaError::Temporary)?;
+            objects += 1;
+            let mut left = vec![ContentRef { digest, length, key }];
+            while let Some(content) = left.pop() {
+                let located = self.packs.locate(&content.name());
+                // The rest was here already.
+                if located.is_some_and(|located| self.sparse.has(&located.pack, &located.range))
+                    && let Piece::Parts(parts) = self.packs.piece(&content)?
+                {
+                    left.extend(parts);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn rebuild(&mut self) -> Result<Rebuild, DeltaError> {
         let bases = self.survey.as_mut().map(|survey| std::mem::take(&mut survey.bases));
-        Ok(Step::Ready(Box::new(Rebuild {
+        Ok(Rebuild {
             store: self.store.clone(),
             recipe: self.recipe_reader()?,
             packs: self.packs.clone(),
             patched: self.patched.take(),
-            keys: self.keys.take(),
+            keys: self.keys.clone(),
             objects: 0,
             chunker: self.chunker.clone(),
             bases: bases.unwrap_or_default(),
             current: Current::Bytes(io::Cursor::default()),
             _scratch: self.scratch.clone(),
-        })))
+        })
     }
 
     /// The records of the base's recipe, cut into chunks.
@@ -368,7 +419,7 @@ impl Delta {
         if let Some(need) = self.missing(Source::Recipe, &found.frames) {
             return Ok(Some(need));
         }
-        self.keys = Some(found.read(&self.packs, self.temporary()?)?);
+        self.keys = Some(Arc::new(found.read(&self.packs, self.temporary()?)?));
         Ok(None)
     }
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::{DeltaError, chunks::Chunks, gather::DEEPEST, keys::Keys, patch::Patched};
 use crate::{
     object::ObjectId,
-    pack::{Chunker, ContentKey, ContentRef, PackError, PackStore, Piece},
+    pack::{Chunker, ContentKey, ContentRef, PackError, PackStore, Slice, Unproven},
     recipe::{RecipeReader, Record},
     store::Store,
 };
@@ -38,7 +38,7 @@ pub struct Rebuild {
     pub(super) packs: Arc<PackStore>,
     pub(super) patched: Option<Patched>,
     /// Of a sealed image, and how many of its objects have been given out.
-    pub(super) keys: Option<Keys>,
+    pub(super) keys: Option<Arc<Keys>>,
     pub(super) objects: u64,
     /// As the packer has cut.
     pub(super) chunker: Chunker,
@@ -118,7 +118,8 @@ impl Read for Rebuild {
     }
 }
 
-/// A content, as it is put together of chunks that are here and of what came in packs.
+/// A content, as it is put together of chunks that are here and of what came in packs. What came is not checked piece by
+/// piece, since whoever reads this takes a digest of the whole.
 pub(super) struct ContentReader {
     packs: Arc<PackStore>,
     chunks: Option<Chunks>,
@@ -128,7 +129,8 @@ pub(super) struct ContentReader {
 }
 
 enum ContentPart {
-    Bytes(io::Cursor<Vec<u8>>),
+    None,
+    Bytes(io::Cursor<Slice>),
     Local { file: File, at: u64, left: u64 },
 }
 
@@ -138,7 +140,7 @@ impl ContentReader {
             packs,
             chunks,
             left: vec![(content, 0)],
-            current: ContentPart::Bytes(io::Cursor::default()),
+            current: ContentPart::None,
         }
     }
 
@@ -152,18 +154,18 @@ impl ContentReader {
                 self.current = ContentPart::Local { file, at, left };
                 return Ok(true);
             }
-            match self.packs.piece(&content).map_err(other)? {
-                Piece::Bytes(bytes) => {
+            match self.packs.unproven(&content).map_err(other)? {
+                Unproven::Bytes(bytes) => {
                     self.current = ContentPart::Bytes(io::Cursor::new(bytes));
                     return Ok(true);
                 }
-                Piece::Parts(_) if depth == DEEPEST => {
+                Unproven::Parts(_) if depth == DEEPEST => {
                     return Err(io::Error::new(
                         io::ErrorKind::InvalidData,
                         "lists of chunks are too deep",
                     ));
                 }
-                Piece::Parts(parts) => self.left.extend(parts.into_iter().rev().map(|part| (part, depth + 1))),
+                Unproven::Parts(parts) => self.left.extend(parts.into_iter().rev().map(|part| (part, depth + 1))),
             }
         }
         Ok(false)
@@ -174,6 +176,7 @@ impl Read for ContentReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = match &mut self.current {
+                ContentPart::None => 0,
                 ContentPart::Bytes(bytes) => bytes.read(buffer)?,
                 ContentPart::Local { file, at, left } => {
                     let wanted = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());

@@ -108,8 +108,7 @@ impl World {
                 Step::Ready(rebuild) => {
                     let staged = self.store.stage(rebuild)?;
                     if *staged.id() != delta.head().id {
-                        let (expected, found) = (Box::new(delta.head().id), Box::new(*staged.id()));
-                        return Err(DeltaError::WrongImage { expected, found });
+                        return Err(delta.wrong_image(staged.id()));
                     }
                     let id = staged.commit(&json!({}), Standing::Verified)?;
                     return Ok(Fetched {
@@ -360,4 +359,80 @@ fn ranges_that_came_are_joined() {
     assert!(sparse.write(&pack.id, 99, b"xx").is_err());
     assert!(sparse.write(&pack.id, u64::MAX, b"xx").is_err());
     assert!(Path::new(sparse.location()).is_dir());
+}
+
+#[test]
+fn what_is_coming_is_waited_for_and_what_does_not_come_is_an_error() {
+    let directory = TempDir::new().unwrap();
+    let pack = DeltaPack {
+        id: crate::pack::PackId::from_bytes([1; 32]),
+        size: 100,
+        end: 50,
+        end_digest: [0; 32],
+    };
+    let sparse = Arc::new(SparsePacks::new(directory.path().to_owned(), &[pack]));
+    let coming = sparse.coming();
+    let (asked, asks) = std::sync::mpsc::channel();
+    let reader = {
+        let sparse = sparse.clone();
+        std::thread::spawn(move || {
+            [10..30, 40..50].map(|range| {
+                asked.send(()).unwrap();
+                sparse.read(&pack.id, range).map_err(|error| error.kind())
+            })
+        })
+    };
+    asks.recv().unwrap();
+    for range in [0..20, 20..41] {
+        let bytes = vec![7; (range.end - range.start) as usize];
+        sparse.write(&pack.id, range.start, &bytes).unwrap();
+        sparse.came(&pack.id, range).unwrap();
+    }
+    asks.recv().unwrap();
+    assert!(!reader.is_finished());
+    drop(coming);
+    let read = reader.join().unwrap();
+    assert_eq!(read, [Ok(Some(vec![7; 20])), Err(std::io::ErrorKind::UnexpectedEof)]);
+}
+
+#[test]
+fn an_image_is_put_together_while_it_comes() {
+    let mut world = World::new();
+    let tar = archive("1", &files());
+    let head = world.publish(&tar);
+    let fetch = |brings_all: bool| {
+        let mut delta = Delta::new(world.store.clone(), head.clone(), &name()).unwrap();
+        let sparse = delta.sparse().clone();
+        let bring = |(pack, range): &(crate::pack::PackId, std::ops::Range<u64>)| {
+            for start in range.clone().step_by(1000) {
+                let piece = start..range.end.min(start + 1000);
+                let content = world.packs.read(pack, piece.clone()).unwrap().unwrap();
+                sparse.write(pack, start, &content).unwrap();
+                sparse.came(pack, piece).unwrap();
+            }
+        };
+        assert!(delta.early().unwrap().is_none(), "nothing is known yet");
+        let need = loop {
+            match delta.step().unwrap() {
+                Step::Need(need) if need.source == Source::Contents => break need,
+                Step::Need(need) => need.ranges.iter().for_each(bring),
+                Step::Ready(_) => panic!("nothing was asked for"),
+            }
+        };
+        let (coming, rebuild) = (sparse.coming(), delta.early().unwrap().unwrap());
+        std::thread::scope(|scope| {
+            let staging = scope.spawn(|| Ok(*world.store.stage(rebuild)?.id()));
+            let brought = need.ranges.len() - usize::from(!brings_all);
+            need.ranges[..brought].iter().for_each(bring);
+            drop(coming);
+            staging.join().unwrap()
+        })
+    };
+    let staged: Result<ImageId, crate::StoreError> = fetch(true);
+    assert_eq!(staged.unwrap(), head.id);
+    let error = fetch(false).unwrap_err();
+    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+    let told: Vec<_> = causes.map(ToString::to_string).collect();
+    assert!(told.join(": ").contains("has not come"), "{told:?}");
+    assert_eq!(world.left(), 0);
 }

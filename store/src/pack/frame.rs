@@ -15,6 +15,8 @@ pub const MAX_FRAME: usize = 1 << 20;
 /// The most bytes that a frame can be stored as: those, an eighth for padding, and some for keeping.
 pub const MAX_STORED: u32 = (MAX_FRAME + MAX_FRAME / 8 + 1024) as u32;
 
+const NOT_ITS_NAME: &str = "a content is not what its name says";
+
 /// A frame that has been read: contents, one after the other. What it holds is verified when it is taken out.
 pub struct Frame {
     pack: PackId,
@@ -24,9 +26,9 @@ pub struct Frame {
 }
 
 /// What a frame has of a content.
-pub(super) enum Part<'a> {
+pub(super) enum Part<B> {
     /// Its bytes.
-    Bytes(&'a [u8]),
+    Bytes(B),
     /// The shorter contents that make it up.
     List(Vec<ContentRef>),
 }
@@ -100,21 +102,33 @@ impl Frame {
     }
 
     /// Whatever the frame has of a content that must be in it.
-    pub(super) fn part(&self, content: &ContentRef) -> Result<Part<'_>, PackError> {
-        let damaged = |problem| PackError::Damaged {
-            pack: self.pack,
-            problem,
-        };
-        let bytes = self
-            .slice(content)
-            .ok_or(damaged("a frame has not the content it should"))?;
+    pub(super) fn part(&self, content: &ContentRef) -> Result<Part<&[u8]>, PackError> {
+        match self.unproven(content)? {
+            Part::List(parts) => Ok(Part::List(parts)),
+            Part::Bytes(range) => match content.is(&self.bytes[range.clone()]) {
+                true => Ok(Part::Bytes(&self.bytes[range])),
+                false => Err(self.damaged(NOT_ITS_NAME)),
+            },
+        }
+    }
+
+    /// The same, where the caller sees to it that the bytes are what they should be: only their number is checked.
+    pub(super) fn unproven(&self, content: &ContentRef) -> Result<Part<Range<usize>>, PackError> {
+        let range = self.range(content);
+        let range = range.ok_or_else(|| self.damaged("a frame has not the content it should"))?;
         if self.is_list {
-            return list::decode(bytes, content).map(Part::List).map_err(damaged);
+            let list = list::decode(&self.bytes[range], content);
+            return list.map(Part::List).map_err(|problem| self.damaged(problem));
         }
-        match content.is(bytes) {
-            true => Ok(Part::Bytes(bytes)),
-            false => Err(damaged("a content is not what its name says")),
+        match content.length == range.len() as u64 {
+            true => Ok(Part::Bytes(range)),
+            false => Err(self.damaged(NOT_ITS_NAME)),
         }
+    }
+
+    /// All that it expands to.
+    pub(super) fn expanded(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Every content, with its bytes. None of them is verified.
@@ -125,9 +139,20 @@ impl Frame {
     }
 
     fn slice(&self, content: &ContentRef) -> Option<&[u8]> {
+        Some(&self.bytes[self.range(content)?])
+    }
+
+    fn range(&self, content: &ContentRef) -> Option<Range<usize>> {
         let name = content.name();
         let (_, range) = self.contents.iter().find(|(each, _)| *each == name)?;
-        Some(&self.bytes[range.clone()])
+        Some(range.clone())
+    }
+
+    fn damaged(&self, problem: &'static str) -> PackError {
+        PackError::Damaged {
+            pack: self.pack,
+            problem,
+        }
     }
 }
 

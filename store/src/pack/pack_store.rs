@@ -52,6 +52,26 @@ pub enum Piece {
     Parts(Vec<ContentRef>),
 }
 
+/// What a pack has of a content, on its word alone.
+pub(crate) enum Unproven {
+    /// As many bytes as it has.
+    Bytes(Slice),
+    /// Shorter contents that make it up.
+    Parts(Vec<ContentRef>),
+}
+
+/// A part of a frame, where it was expanded to.
+pub(crate) struct Slice {
+    frame: Arc<Frame>,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Slice {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame.expanded()[self.range.clone()]
+    }
+}
+
 /// Where a content is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
@@ -154,6 +174,15 @@ impl PackStore {
         Ok(match frame.part(content)? {
             Part::List(parts) => Piece::Parts(parts),
             Part::Bytes(bytes) => Piece::Bytes(bytes.to_vec()),
+        })
+    }
+
+    /// What a pack has of a content, for a caller that takes a digest of what it makes of it: no digest is taken here.
+    pub(crate) fn unproven(&self, content: &ContentRef) -> Result<Unproven, PackError> {
+        let (_, frame) = self.frame(content)?;
+        Ok(match frame.unproven(content)? {
+            Part::List(parts) => Unproven::Parts(parts),
+            Part::Bytes(range) => Unproven::Bytes(Slice { frame, range }),
         })
     }
 

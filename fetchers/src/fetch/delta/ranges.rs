@@ -84,10 +84,12 @@ impl Fetcher<'_> {
                 let wanted = Wanted {
                     range: range.clone(),
                     size,
-                    write: &|at, bytes| sparse.write(pack, at, bytes),
+                    write: &|at, bytes| {
+                        sparse.write(pack, at, bytes)?;
+                        sparse.came(pack, at..at + bytes.len() as u64)
+                    },
                 };
-                self.fetch_range(&*transport, &wanted, place.patience).await?;
-                sparse.came(pack, range.clone()).map_err(Error::Temporary)
+                self.fetch_range(&*transport, &wanted, place.patience).await
             }));
         }
         stream::iter(fetches)

@@ -109,7 +109,7 @@ impl Lie {
                         let staged = world.store.stage(rebuild).map_err(|error| told(&error))?;
                         return match *staged.id() == self.head.id {
                             true => Ok(*staged.id()),
-                            false => Err("another image".to_owned()),
+                            false => Err(told(&delta.wrong_image(staged.id()))),
                         };
                     }
                 }
@@ -216,7 +216,7 @@ fn recipes_that_lie_are_refused() {
         None
     };
     for (what, lie, problem) in [
-        ("swapped objects", Lie::with_records(swap), "another image"),
+        ("swapped objects", Lie::with_records(swap), "and rebuilds"),
         (
             "an object longer than its file",
             Lie::with_records(|r| resize(r, |size| size + 1)),
@@ -313,7 +313,7 @@ fn heads_that_are_signed_and_lie_are_refused() {
         (
             "another image ID",
             Lie::with_head(|head| head.id = ImageId::from_bytes([1; 64])),
-            "another image",
+            "and rebuilds",
         ),
         (
             "a smaller tar",

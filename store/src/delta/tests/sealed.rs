@@ -263,7 +263,7 @@ fn sealed_recipes_that_lie_are_refused() {
     check(
         "a recipe that is another",
         &|bent| bent.recipe.records.digest = ObjectId([5; 32]),
-        "not what its name says",
+        "its records are not what it says",
     );
     check(
         "another image",

@@ -1,6 +1,8 @@
 //! The layer that compresses: a byte that says how, and the bytes.
 
-use std::io;
+use std::{cell::RefCell, io};
+
+use zstd::bulk::Decompressor;
 
 const AS_IT_IS: u8 = 0;
 const ZSTANDARD: u8 = 1;
@@ -23,7 +25,7 @@ pub(in crate::pack) fn expand(body: &[u8], length: usize) -> Result<Vec<u8>, &'s
     let bytes = match body.split_first() {
         Some((&AS_IT_IS, bytes)) => bytes.to_vec(),
         Some((&ZSTANDARD, frame)) => {
-            zstd::bulk::decompress(frame, length).map_err(|_| "a frame does not decompress to its length")?
+            decompress(frame, length).map_err(|_| "a frame does not decompress to its length")?
         }
         _ => return Err("a frame is compressed in an unknown way"),
     };
@@ -31,4 +33,18 @@ pub(in crate::pack) fn expand(body: &[u8], length: usize) -> Result<Vec<u8>, &'s
         return Err("a frame does not decompress to its length");
     }
     Ok(bytes)
+}
+
+/// What decompression works with is made once a thread: it has more bytes than most frames.
+fn decompress(frame: &[u8], length: usize) -> io::Result<Vec<u8>> {
+    thread_local! {
+        static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    }
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(Decompressor::new()?),
+        };
+        decompressor.decompress(frame, length)
+    })
 }
