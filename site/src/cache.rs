@@ -60,6 +60,11 @@ impl Cache {
         self.state().folders.get(folder)?.version(file).cloned()
     }
 
+    /// Whether anything is known of a folder.
+    pub(crate) fn has(&self, folder: &Path) -> bool {
+        self.state().folders.contains_key(folder)
+    }
+
     /// How many of these files would have to be read.
     pub(crate) fn missing(&self, folder: &Path, files: &[ListedFile]) -> usize {
         match self.state().folders.get(folder) {

@@ -57,6 +57,13 @@ pub(crate) struct VersionFile {
     json: Bytes,
 }
 
+/// What the index of a name says.
+#[derive(Default)]
+struct Index {
+    versions: Vec<Arc<VersionFile>>,
+    pages: Vec<String>,
+}
+
 /// The first line of the index.
 #[derive(Default, Serialize, Deserialize)]
 struct Head {
@@ -138,6 +145,25 @@ impl VersionFile {
     }
 }
 
+impl Index {
+    fn of(file: &Bytes) -> Self {
+        let mut index = Self::default();
+        let (mut start, mut is_first) = (0, true);
+        for end in memchr::memchr_iter(b'\n', file) {
+            let line = &file[start..end];
+            match is_first {
+                true => {
+                    let head = serde_json::from_slice::<Head>(line).unwrap_or_default();
+                    index.pages = head.pages;
+                }
+                false => index.versions.extend(VersionFile::of_line(file, line).map(Arc::new)),
+            }
+            (start, is_first) = (end + 1, false);
+        }
+        index
+    }
+}
+
 impl Site {
     /// What is published under exactly this name.
     pub async fn versions(&self, name: &Name) -> Result<Vec<Record>, Error> {
@@ -147,7 +173,16 @@ impl Site {
 
     pub(crate) async fn folder(&self, name: &Name) -> Result<Folder, Error> {
         let path = self.layout.archives(name);
-        let listing = self.files.list(&path, Layout::is_of_folder).await?;
+        // Where a question costs nothing, the index is read while the folder is listed: each takes as long as the other.
+        let is_early = self.files.directory().is_some() && !self.cache.has(&path);
+        let early = async {
+            match is_early {
+                true => Some(self.read_index(name).await),
+                false => None,
+            }
+        };
+        let (listing, early) = tokio::join!(self.files.list(&path, Layout::is_of_folder), early);
+        let listing = listing?;
         let (mut files, mut folder) = (Vec::new(), Folder::default());
         let mut has_index = false;
         for file in listing.files {
@@ -163,7 +198,14 @@ impl Site {
         }
         self.cache.retain(&path, &files);
         if has_index && self.cache.missing(&path, &files) > LOOSE {
-            self.read_index(name, &path, &files).await?;
+            let index = match early {
+                Some(index) => index?,
+                None => self.read_index(name).await?,
+            };
+            self.cache.keep_pages(&path, index.pages, true);
+            let versions = index.versions.into_iter().map(|version| (version, true));
+            self.cache.keep(&path, versions);
+            self.cache.retain(&path, &files);
         }
         folder.versions = self.read_versions(&path, files).await?;
         folder.children = names_of(listing.folders, Some(name));
@@ -227,17 +269,12 @@ impl Site {
         json.map(|json| parse(&json, path, self.files.location())).transpose()
     }
 
-    async fn read_index(&self, name: &Name, folder: &Path, files: &[ListedFile]) -> Result<(), Error> {
+    async fn read_index(&self, name: &Name) -> Result<Index, Error> {
         let Some(index) = self.files.read(&self.layout.index(name)).await? else {
-            return Ok(());
+            return Ok(Index::default());
         };
-        let mut lines = index.split(|&byte| byte == b'\n');
-        let head = lines.next().and_then(|head| serde_json::from_slice::<Head>(head).ok());
-        self.cache.keep_pages(folder, head.unwrap_or_default().pages, true);
-        let known = lines.filter_map(|line| VersionFile::of_line(&index, line));
-        self.cache.keep(folder, known.map(|version| (Arc::new(version), true)));
-        self.cache.retain(folder, files);
-        Ok(())
+        let read = tokio::task::spawn_blocking(move || Index::of(&index)).await;
+        Ok(read.expect("reading an index does not panic"))
     }
 
     /// Writes the index of a name, or takes it away, if it has become of less use than it could be.
