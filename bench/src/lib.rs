@@ -15,6 +15,7 @@ mod contest;
 mod delta;
 pub mod export;
 pub mod fetch;
+mod first;
 mod floor;
 pub mod https;
 mod images;
@@ -32,5 +33,6 @@ mod usage;
 
 pub use contest::Contest;
 pub use delta::{byte, delta};
+pub use first::first;
 pub use images::{Change, Images};
 pub use packs::{Packs, packs};

@@ -8,7 +8,8 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use dhow_bench::{
-    Images, bittorrent, byte, catalog, delta, export, fetch, https, lossy, mount, packs, read, sealed, second, ten,
+    Images, bittorrent, byte, catalog, delta, export, fetch, first, https, lossy, mount, packs, read, sealed, second,
+    ten,
 };
 
 /// Measures dhow beside its peers, in turns, and prints medians and ratios.
@@ -49,6 +50,8 @@ enum Measurement {
     Read,
     /// `dhow fetch` of a signed archive, beside floors, skopeo with umoci, and rkt
     Fetch,
+    /// A first fetch by recipe and packs, beside one of the archive
+    First,
     /// A second image that shares 95 % of its files
     Second,
     /// Ten related images on disk, beside ostree
@@ -115,6 +118,7 @@ fn measure(measurement: Measurement, place: &Path, arguments: &Arguments) -> Res
     };
     match measurement {
         Measurement::Fetch => fetch::fetch(&images, arguments.rounds),
+        Measurement::First => first(&images, &arguments.rootfs, arguments.rounds),
         Measurement::Second => second::second(&images, change, arguments.rounds),
         Measurement::Ten => ten::ten(&images, change),
         Measurement::Export => export::export(&images, arguments.rounds),
