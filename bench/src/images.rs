@@ -52,17 +52,6 @@ impl Images {
         self.scratch.join(name)
     }
 
-    /// Removes a path beneath the scratch directory, whatever it is.
-    pub(crate) fn remove(&self, name: &str) -> Result<()> {
-        let path = self.path(name);
-        if path.is_dir() {
-            fs::remove_dir_all(&path)?;
-        } else if path.exists() {
-            fs::remove_file(&path)?;
-        }
-        Ok(())
-    }
-
     /// Makes way for a path beneath the scratch directory. What was there is put on the disk, or whoever syncs next
     /// would have to, and goes with the scratch directory: for minutes after files were removed, ext4 looks through
     /// their inodes for each new file.

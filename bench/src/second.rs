@@ -20,7 +20,7 @@ pub fn second(images: &Images, change: Change, rounds: usize) -> Result<String> 
     images.dhow("first", &["fetch", text(&first)?])?.run()?;
 
     let copy = || -> Result<()> {
-        images.remove("both")?;
+        images.set_aside("both")?;
         let (from, to) = (images.path("first"), images.path("both"));
         Program::new("cp").args(["-a", text(&from)?, text(&to)?]).run()?;
         // What is not written yet would be written while others are measured.
