@@ -22,6 +22,7 @@ use dhow_store::{
 };
 
 use crate::{
+    images::copy_plain,
     packs::{casync, files},
     sealed::sealed,
 };
@@ -351,19 +352,9 @@ fn ostree(old: &Path, new: &Path, scratch: &Path) -> Result<u64> {
     run(&["init", "--mode=archive"])?;
     for (branch, tree) in [("old", old), ("new", new)] {
         let copy = scratch.join(format!("delta-ostree-{branch}"));
-        let committed = match special_files(tree)?.is_empty() {
-            true => tree,
-            false => {
-                let copied = Command::new("cp").arg("-a").arg(tree).arg(&copy).output();
-                let copied = copied.context("could not run `cp`")?;
-                ensure!(copied.status.success(), "could not copy `{}`", tree.display());
-                for file in special_files(&copy)? {
-                    fs::remove_file(&file).with_context(|| format!("could not remove `{}`", file.display()))?;
-                }
-                &copy
-            }
-        };
-        let tree = format!("--tree=dir={}", committed.display());
+        // A commit of devices, pipes or sockets fails, whatever it is to skip.
+        copy_plain(tree, &copy)?;
+        let tree = format!("--tree=dir={}", copy.display());
         run(&["commit", "-b", branch, &tree, "--owner-uid=0", "--owner-gid=0"])?;
     }
     run(&[
@@ -379,23 +370,6 @@ fn ostree(old: &Path, new: &Path, scratch: &Path) -> Result<u64> {
         sum += file.metadata()?.len();
     }
     Ok(sum)
-}
-
-/// The devices, pipes and sockets of a tree, which OSTree does not take: a commit of them fails, whatever it is to skip.
-fn special_files(tree: &Path) -> Result<Vec<PathBuf>> {
-    let (mut special, mut directories) = (Vec::new(), vec![tree.to_owned()]);
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(&directory)? {
-            let entry = entry?;
-            let (path, kind) = (entry.path(), entry.file_type()?);
-            if kind.is_dir() {
-                directories.push(path);
-            } else if !kind.is_file() && !kind.is_symlink() {
-                special.push(path);
-            }
-        }
-    }
-    Ok(special)
 }
 
 #[cfg(test)]
@@ -416,6 +390,5 @@ mod tests {
             fs::write(tree.join("file"), content).unwrap();
         }
         assert!(ostree(&old, &new, scratch.path()).unwrap() > 0);
-        assert_eq!(special_files(&old).unwrap(), [old.join("dev/pipe")]);
     }
 }

@@ -121,20 +121,7 @@ impl Images {
     /// A copy of the root file system without its devices and pipes, which not every peer holds.
     pub(crate) fn copy(&self, name: &str) -> Result<PathBuf> {
         let copy = self.path(name);
-        Program::new("cp")
-            .args(["-a", text(&self.rootfs)?, text(&copy)?])
-            .run()?;
-        let mut directories = vec![copy.clone()];
-        while let Some(directory) = directories.pop() {
-            for entry in fs::read_dir(&directory)? {
-                let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
-                if kind.is_dir() {
-                    directories.push(path);
-                } else if !kind.is_file() && !kind.is_symlink() {
-                    fs::remove_file(&path)?;
-                }
-            }
-        }
+        copy_plain(&self.rootfs, &copy)?;
         Ok(copy)
     }
 
@@ -167,7 +154,7 @@ impl Images {
         }
         let run = |arguments: &[&str]| -> Result<u64> { self.dhow("store", arguments)?.run() };
         let user = "Bench <bench@bench.example>";
-        // Of RSA, which all that rkt can verify are.
+        // rkt verifies nothing newer than RSA.
         run(&["key", "generate", user, "--no-passphrase", "--algorithm", "rsa"])?;
         let public = self.public_key();
         run(&["key", "export", "bench@bench.example", "-o", text(&public)?])?;
@@ -193,6 +180,23 @@ impl Images {
         let places = ["--dir", text(&store)?, "--config-dir", text(&config)?];
         Ok(Program::dhow()?.args(places).args(arguments))
     }
+}
+
+/// Copies a tree without its devices, pipes and sockets.
+pub(crate) fn copy_plain(tree: &Path, copy: &Path) -> Result<()> {
+    Program::new("cp").args(["-a", text(tree)?, text(copy)?]).run()?;
+    let mut directories = vec![copy.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory)? {
+            let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+            if kind.is_dir() {
+                directories.push(path);
+            } else if !kind.is_file() && !kind.is_symlink() {
+                fs::remove_file(&path)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Flips bits all over a file: its size stays, and none of its blocks.

@@ -22,7 +22,8 @@
 //!
 //! Nothing that comes is believed but by the image ID of the whole, which the signature covers. What comes is bounded
 //! by what the head says, which is signed too, and memory by neither: one index of a pack, a few frames, and a table of
-//! the chunks of one file. What is read while it is still coming is waited for ([`Delta::early`], [`Coming`]). `docs/src/formats/delta.md` tells every byte of the head.
+//! the chunks of one file. What is read while it is still coming is waited for ([`Delta::early`], [`Coming`]).
+//! `docs/src/formats/delta.md` tells every byte of the head.
 
 mod chunks;
 mod error;

@@ -2,7 +2,8 @@ use std::io::{self, BufRead, Read};
 
 use dhow_image::{ArchiveError, TarReader};
 
-/// The content of the current entry of a tar as a reader. It keeps the archive's error, so that it is not taken for the disk's.
+/// The content of the current entry of a tar as a reader. It keeps the archive's error, so that it is not taken for the
+/// disk's.
 pub(crate) struct EntryContent<'a, R> {
     tar: &'a mut TarReader<R>,
     error: Option<ArchiveError>,

@@ -16,9 +16,7 @@ use librqbit::{
     ManagedTorrentShared, TorrentMetadata,
     storage::{BoxStorageFactory, StorageFactory, StorageFactoryExt, TorrentStorage},
 };
-
 use librqbit_core::lengths::ValidPieceIndex;
-
 use tokio::sync::Notify;
 
 use super::metainfo::Metainfo;

@@ -30,9 +30,9 @@ use crate::{error::Error, transport::Version, vectored};
 
 /// The length of a state, whatever is in it.
 const STATE: usize = 8192;
-/// The state is written down, and readers are told, after such a part of all bytes, within these limits: whoever is
-/// killed loses little, and it takes little time.
-const SAVE_EVERY: u64 = 2048;
+/// So often the state is written down, and readers are told, while a download comes; but not after fewer bytes than the
+/// second number, nor later than after the third: whoever is killed loses little, and it takes little time.
+const SAVES: u64 = 2048;
 const FEWEST_UNSAVED: u64 = 64 << 10;
 const MOST_UNSAVED: u64 = 1 << 20;
 
@@ -290,7 +290,7 @@ impl Partial {
 
 /// After how many bytes of so many the state is written down.
 fn save_after(size: Option<u64>) -> u64 {
-    (size.unwrap_or_default() / SAVE_EVERY).clamp(FEWEST_UNSAVED, MOST_UNSAVED)
+    (size.unwrap_or_default() / SAVES).clamp(FEWEST_UNSAVED, MOST_UNSAVED)
 }
 
 impl Drop for Partial {

@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     Standing, Store,
     pack::{
-        Backend, Directory, Layers,
+        Backend, Directory, Layers, PackId,
         conformance::{noise, text},
     },
 };
@@ -246,7 +246,7 @@ fn documented_head(recipe: HeadRecipe) -> DeltaHead {
         recipe,
         up: 3,
         packs: vec![DeltaPack {
-            id: crate::pack::PackId::from_bytes([0x44; 32]),
+            id: PackId::from_bytes([0x44; 32]),
             size: 300_000,
             end: 290_000,
             end_digest: [0x55; 32],
@@ -327,25 +327,31 @@ fn heads_that_are_none_are_refused() {
     }
 }
 
-#[test]
-fn ranges_that_came_are_joined() {
-    let directory = TempDir::new().unwrap();
+/// A pack of 100 bytes, of which nothing has come.
+fn sparse_pack(directory: &TempDir) -> (Arc<SparsePacks>, PackId) {
     let pack = DeltaPack {
-        id: crate::pack::PackId::from_bytes([1; 32]),
+        id: PackId::from_bytes([1; 32]),
         size: 100,
         end: 50,
         end_digest: [0; 32],
     };
     let sparse = SparsePacks::new(directory.path().to_owned(), &[pack]);
+    (Arc::new(sparse), pack.id)
+}
+
+#[test]
+fn ranges_that_came_are_joined() {
+    let directory = TempDir::new().unwrap();
+    let (sparse, pack) = sparse_pack(&directory);
     for range in [50..100, 10..20, 30..40, 15..30] {
         sparse
             .write(
-                &pack.id,
+                &pack,
                 range.start,
                 &vec![range.start as u8; (range.end - range.start) as usize],
             )
             .unwrap();
-        sparse.came(&pack.id, range).unwrap();
+        sparse.came(&pack, range).unwrap();
     }
     for (range, is_here) in [
         (10..40, true),
@@ -354,23 +360,17 @@ fn ranges_that_came_are_joined() {
         (39..41, false),
         (50..100, true),
     ] {
-        assert_eq!(sparse.read(&pack.id, range.clone()).is_ok(), is_here, "{range:?}");
+        assert_eq!(sparse.read(&pack, range.clone()).is_ok(), is_here, "{range:?}");
     }
-    assert!(sparse.write(&pack.id, 99, b"xx").is_err());
-    assert!(sparse.write(&pack.id, u64::MAX, b"xx").is_err());
+    assert!(sparse.write(&pack, 99, b"xx").is_err());
+    assert!(sparse.write(&pack, u64::MAX, b"xx").is_err());
     assert!(Path::new(sparse.location()).is_dir());
 }
 
 #[test]
 fn what_is_coming_is_waited_for_and_what_does_not_come_is_an_error() {
     let directory = TempDir::new().unwrap();
-    let pack = DeltaPack {
-        id: crate::pack::PackId::from_bytes([1; 32]),
-        size: 100,
-        end: 50,
-        end_digest: [0; 32],
-    };
-    let sparse = Arc::new(SparsePacks::new(directory.path().to_owned(), &[pack]));
+    let (sparse, pack) = sparse_pack(&directory);
     let coming = sparse.coming();
     let (asked, asks) = std::sync::mpsc::channel();
     let reader = {
@@ -378,15 +378,15 @@ fn what_is_coming_is_waited_for_and_what_does_not_come_is_an_error() {
         std::thread::spawn(move || {
             [10..30, 40..50].map(|range| {
                 asked.send(()).unwrap();
-                sparse.read(&pack.id, range).map_err(|error| error.kind())
+                sparse.read(&pack, range).map_err(|error| error.kind())
             })
         })
     };
     asks.recv().unwrap();
     for range in [0..20, 20..41] {
         let bytes = vec![7; (range.end - range.start) as usize];
-        sparse.write(&pack.id, range.start, &bytes).unwrap();
-        sparse.came(&pack.id, range).unwrap();
+        sparse.write(&pack, range.start, &bytes).unwrap();
+        sparse.came(&pack, range).unwrap();
     }
     asks.recv().unwrap();
     assert!(!reader.is_finished());
@@ -403,7 +403,7 @@ fn an_image_is_put_together_while_it_comes() {
     let fetch = |brings_all: bool| {
         let mut delta = Delta::new(world.store.clone(), head.clone(), &name()).unwrap();
         let sparse = delta.sparse().clone();
-        let bring = |(pack, range): &(crate::pack::PackId, std::ops::Range<u64>)| {
+        let bring = |(pack, range): &(PackId, std::ops::Range<u64>)| {
             for start in range.clone().step_by(1000) {
                 let piece = start..range.end.min(start + 1000);
                 let content = world.packs.read(pack, piece.clone()).unwrap().unwrap();

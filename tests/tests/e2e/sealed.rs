@@ -160,6 +160,13 @@ fn found(bytes: &[u8], searched: &[(&'static str, Vec<u8>)]) -> Vec<&'static str
     found.map(|(what, _)| *what).collect()
 }
 
+/// Has somebody make a site of a bundle, in the publisher's `carried`.
+fn make_site_of(scene: &Scene, bundle: &str, who: &World) {
+    let site = scene.publisher.arg("carried");
+    let to = ["--site", &site, "--url", "https://example.com"];
+    who.dhow(&[&["bundle", "import", bundle][..], &to].concat()).success();
+}
+
 #[test]
 fn a_sealed_second_version_costs_what_changed_and_only_its_recipients_open_it() {
     let mut scene = Scene::new();
@@ -418,17 +425,7 @@ fn sealed_images_are_kept_carried_and_taken_away_without_their_key() {
     ];
     let exported = scene.publisher.dhow(&[&export[..], &["-o", &bundle]].concat());
     assert_eq!(exported.success().lines().count(), 3);
-    let site = scene.publisher.arg("carried");
-    let import = [
-        "bundle",
-        "import",
-        &bundle,
-        "--site",
-        &site,
-        "--url",
-        "https://example.com",
-    ];
-    mallory.dhow(&import).success();
+    make_site_of(&scene, &bundle, &mallory);
     scene.nginx = Some(scene.publisher.nginx("carried"));
     assert_eq!(scene.fetch(&mut bob, &["example.com/top"]).success().trim(), top);
     fs::remove_dir_all(bob.path("data")).unwrap();
@@ -646,17 +643,7 @@ fn sealed_images_are_carried_from_where_their_names_lead() {
     assert_eq!(found(&bytes, &[("a text", TEXT.as_bytes().to_vec())]), [""; 0]);
 
     // Who has no key makes a site of it; who has one takes it in.
-    let site = scene.publisher.arg("carried");
-    let import = [
-        "bundle",
-        "import",
-        &bundle,
-        "--site",
-        &site,
-        "--url",
-        "https://example.com",
-    ];
-    mallory.dhow(&import).success();
+    make_site_of(&scene, &bundle, &mallory);
     let page = fs::read_to_string(scene.publisher.path("carried/app/index.html")).unwrap();
     assert!(page.contains(">encrypted<"), "{page}");
     let imported = bob.dhow(&["bundle", "import", &bundle]).success();

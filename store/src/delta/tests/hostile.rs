@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::*;
 use crate::{
     ObjectId,
-    pack::{PackId, PackStore},
+    pack::PackStore,
     recipe::{RecipeReader, Record, records_of},
 };
 
