@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use dhow_discovery::Buckets;
 use dhow_fetchers::{
     DownloadOptions, FetchContext, HttpClient, HttpOptions, Insecure, Layers, Metainfo, Mirrors, NoProgress, Origin,
-    PullPolicy, Seeding, Swarm, SwarmDownload, SwarmOptions, Swarms,
+    PullPolicy, Seeding, Swarm, SwarmDownload, SwarmOptions, Swarms, runtime,
 };
 use dhow_image::{BuildOptions, Compression, ImageManifest, Name};
 use dhow_site::{Metainfo as Torrent, TorrentOptions};
@@ -24,7 +24,7 @@ use url::Url;
 
 use crate::{
     contest::{Contest, Contestant},
-    https::{noise, pid, runtime},
+    https::{noise, pid},
     machine::warm,
 };
 

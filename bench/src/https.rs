@@ -12,19 +12,22 @@ use anyhow::{Result, ensure};
 use dhow_discovery::Buckets;
 use dhow_fetchers::{
     DownloadOptions, Downloader, FetchContext, HttpClient, HttpOptions, HttpsTransport, Insecure, Layers, Mirrors,
-    NoProgress, Origin, Partial, PullPolicy,
+    NoProgress, Origin, Partial, PullPolicy, runtime,
 };
 use dhow_image::{BuildOptions, Compression, ImageManifest, Name};
 use dhow_store::Store;
 use dhow_tests::{Nginx, World};
 use dhow_trust::{KeyOptions, Keyring, NoSecrets, SecretKey};
-use tokio::runtime::Runtime;
 use url::Url;
 
 use crate::{
     contest::{Contest, Contestant},
     machine::warm,
+    packs::files,
 };
+
+/// So often a system's files have to be there for a gzip archive of a GiB.
+const COPIES: u8 = 8;
 
 /// Makes a file that does not compress.
 pub(crate) fn noise(path: &Path, mebibytes: usize) -> Result<()> {
@@ -59,11 +62,6 @@ fn curl(nginx: &Nginx, version: &str, file: &str) -> Command {
         .arg(format!("example.com:443:127.0.0.1:{}", nginx.port()))
         .arg(format!("https://example.com/{file}"));
     curl
-}
-
-pub(crate) fn runtime() -> Result<Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    Ok(builder.worker_threads(2).enable_all().build()?)
 }
 
 /// Downloads so many MiB from an nginx that sends at this rate on each connection (`4m`; `0` is as fast as it can).
@@ -106,15 +104,41 @@ pub fn download(size: usize, rate: &str, scratch: &Path, rounds: usize) -> Resul
     Ok(contest.to_string())
 }
 
-/// Fetches an image of so many MiB that do not compress: verified and stored.
-pub fn fetch(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
+/// Fetches images of about a GiB, verified and stored: one as a plain tar that would not compress, of which each byte that
+/// comes is one that is stored, and one as images are, a gzip archive of a system's files.
+pub fn fetch(rootfs: &Path, scratch: &Path, rounds: usize) -> Result<String> {
+    let plain = fetch_one("a plain tar", Compression::None, scratch, rounds, |content| {
+        noise(content, 1024)
+    })?;
+    let gzip = fetch_one("a gzip archive", Compression::Gzip, scratch, rounds, |content| {
+        let mut content = fs::File::create(content)?;
+        for copy in 0..COPIES {
+            content.write_all(&[copy])?;
+            for path in files(rootfs)? {
+                std::io::copy(&mut fs::File::open(path)?, &mut content)?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(format!("{plain}{gzip}"))
+}
+
+/// Fetches an image of one file.
+fn fetch_one(
+    kind: &str,
+    compression: Compression,
+    scratch: &Path,
+    rounds: usize,
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<String> {
     let mut world = World::new();
     let (rootfs, site) = (world.path("rootfs"), world.path("site"));
     fs::create_dir_all(&rootfs)?;
     fs::create_dir_all(&site)?;
-    noise(&rootfs.join("noise"), size)?;
+    let content = rootfs.join("content");
+    fill(&content)?;
     let options = BuildOptions {
-        compression: Compression::None,
+        compression,
         ..BuildOptions::default()
     };
     let (name, archive) = (Name::new("example.com/app")?, site.join("app.aci"));
@@ -157,12 +181,20 @@ pub fn fetch(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
         Ok(())
     };
     // The archive comes into a file, and from there into an object.
+    let (size, stored) = (fs::metadata(&archive)?.len(), fs::metadata(&content)?.len());
+    fs::remove_dir_all(&rootfs)?;
+    let written = usize::try_from((size + stored) >> 20)?;
     let warm = || {
-        warm(2 * size + size / 4);
+        warm(written + written / 8);
         Ok(())
     };
-    let contest = Contest::new(format!("https: an image of {size} MiB, verified and stored"), rounds)
-        .of_bytes((size as u64) << 20)
+    let title = format!(
+        "https: {kind} of {} MB with {} MB in it, verified and stored",
+        size / 1_000_000,
+        stored / 1_000_000
+    );
+    let contest = Contest::new(title, rounds)
+        .of_bytes(size)
         .served_by(vec![pid(&world)?])
         .run(vec![
             Contestant::prepared("from the disk", warm, || by(&from_disk)),

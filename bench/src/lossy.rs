@@ -15,7 +15,7 @@ use std::{fs, path::Path, process::Command, sync::mpsc, thread};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use dhow_fetchers::{
-    DownloadOptions, Downloader, HttpClient, HttpOptions, HttpsTransport, NoProgress, Origin, Partial,
+    DownloadOptions, Downloader, HttpClient, HttpOptions, HttpsTransport, NoProgress, Origin, Partial, runtime,
 };
 use dhow_tests::World;
 use nix::sched::{CloneFlags, unshare};
@@ -23,7 +23,7 @@ use url::Url;
 
 use crate::{
     contest::{Contest, Contestant},
-    https::{noise, runtime},
+    https::noise,
     path::{Device, LossyPath},
 };
 

@@ -80,7 +80,7 @@ enum Measurement {
     Slow,
     /// A download over a path of 50 ms that loses 1 % of the packets, by one stream and by several; needs root
     Lossy,
-    /// `fetch` of an image from nginx over TLS, beside the same file on the disk
+    /// `fetch` of images of a GiB from nginx over TLS, beside the same files on the disk
     Https,
     /// A file from one seeder, beside aria2
     Swarm,
@@ -148,6 +148,6 @@ fn measure(measurement: Measurement, place: &Path, arguments: &Arguments) -> Res
         Measurement::Swarm => bittorrent::swarm(1024, scratch.path(), arguments.rounds),
         Measurement::SwarmOrigin => bittorrent::origin(1024, scratch.path(), arguments.rounds),
         Measurement::Lossy => lossy::lossy(8, scratch.path(), arguments.rounds),
-        Measurement::Https => https::fetch(1024, scratch.path(), arguments.rounds),
+        Measurement::Https => https::fetch(&arguments.rootfs, scratch.path(), arguments.rounds),
     }
 }

@@ -176,11 +176,7 @@ impl Context {
 
     /// Runs what speaks to the network.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> Result<T> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
-        Ok(runtime.block_on(future))
+        Ok(dhow_fetchers::runtime()?.block_on(future))
     }
 
     /// Tells a person what happened; results go to stdout instead.

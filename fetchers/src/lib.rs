@@ -43,6 +43,7 @@ mod response;
 mod retry;
 mod transport;
 mod vectored;
+mod workers;
 
 pub use address::{AddressClass, AddressClasses};
 pub use bittorrent::{
@@ -73,3 +74,4 @@ pub use retry::RetryPolicy;
 pub use transport::{
     Ask, Body, BucketTransport, FileTransport, Filler, HttpsTransport, Opened, SwarmTransport, Transport, Version,
 };
+pub use workers::runtime;
