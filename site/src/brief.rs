@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use dhow_image::Labels;
-use serde::{Deserialize, Serialize};
 
 use crate::{
     Record,
@@ -12,20 +11,20 @@ use crate::{
 };
 
 /// What of a record puts a version in its place among others, and what a page tells of all versions together.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Brief {
     version: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     os: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     arch: Option<String>,
     published: DateTime<Utc>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     yanked: bool,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) torrent: bool,
-    pub(crate) signers: Vec<RecordSigner>,
+    /// Most versions of a name share theirs.
+    pub(crate) signers: Arc<[RecordSigner]>,
 }
+
+/// What a brief is as a part of a line: so many fields, none with a tab or a line end.
+pub(crate) const FIELDS: usize = 6;
 
 /// What has a version.
 pub(crate) trait Versioned {
@@ -54,8 +53,47 @@ impl Brief {
             published: record.published,
             yanked: record.yanked.is_some(),
             torrent: record.torrent.is_some(),
-            signers: record.signers.clone(),
+            signers: record.signers.as_slice().into(),
         }
+    }
+
+    /// Version, os, arch, time in nanoseconds, `y` if it was yanked and `t` if it has a torrent, and the number of its
+    /// signers among `sets`. `None` if it cannot be written so.
+    pub(crate) fn to_fields(&self, sets: &[Arc<[RecordSigner]>]) -> Option<[String; FIELDS]> {
+        let platform = [&self.os, &self.arch];
+        if platform.iter().any(|label| label.as_deref() == Some("")) {
+            return None;
+        }
+        let [os, arch] = platform.map(|label| label.clone().unwrap_or_default());
+        let flags = [(self.yanked, 'y'), (self.torrent, 't')];
+        let flags = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag);
+        let signers = sets.iter().position(|set| *set == self.signers)?;
+        let published = self.published.timestamp_nanos_opt()?;
+        Some([
+            self.version.clone(),
+            os,
+            arch,
+            published.to_string(),
+            flags.collect(),
+            signers.to_string(),
+        ])
+    }
+
+    /// Reads what [`Self::to_fields`] wrote.
+    pub(crate) fn of_fields(
+        [version, os, arch, published, flags, signers]: [&str; FIELDS],
+        sets: &[Arc<[RecordSigner]>],
+    ) -> Option<Self> {
+        let label = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Some(Self {
+            version: version.to_owned(),
+            os: label(os),
+            arch: label(arch),
+            published: DateTime::from_timestamp_nanos(published.parse().ok()?),
+            yanked: flags.contains('y'),
+            torrent: flags.contains('t'),
+            signers: sets.get(signers.parse::<usize>().ok()?)?.clone(),
+        })
     }
 }
 

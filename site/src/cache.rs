@@ -55,9 +55,11 @@ struct KnownCatalog {
 }
 
 impl Cache {
-    /// The version in a file that was just listed.
-    pub(crate) fn version(&self, folder: &Path, file: &ListedFile) -> Option<Arc<VersionFile>> {
-        self.state().folders.get(folder)?.version(file).cloned()
+    /// The versions in files that were just listed, as far as they are known.
+    pub(crate) fn versions(&self, folder: &Path, files: &[ListedFile]) -> Vec<Option<Arc<VersionFile>>> {
+        let state = self.state();
+        let known = state.folders.get(folder);
+        files.iter().map(|file| known?.version(file).cloned()).collect()
     }
 
     /// Whether anything is known of a folder.

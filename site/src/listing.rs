@@ -3,7 +3,12 @@
 //! A folder of a thousand versions has some four thousand files, and only every fourth is of interest to who publishes
 //! one more. In a directory no more than these are looked at.
 
-use std::{fs, io, os::unix::fs::MetadataExt, path::Path as FilePath};
+use std::{
+    fs::{self, DirEntry},
+    io,
+    os::unix::fs::MetadataExt,
+    path::Path as FilePath,
+};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -13,6 +18,8 @@ use crate::{Error, Files};
 
 /// How many small files are read at once.
 const READS: usize = 16;
+/// From how many files on two threads look at them.
+const MANY: usize = 256;
 
 /// What lies in a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,11 +91,11 @@ impl Files {
 }
 
 fn list_directory(directory: &FilePath, is_wanted: fn(&str) -> bool) -> io::Result<Listing> {
-    let mut listing = Listing::default();
     let entries = match fs::read_dir(directory) {
-        Err(error) if is_absence(&error) => return Ok(listing),
+        Err(error) if is_absence(&error) => return Ok(Listing::default()),
         entries => entries?,
     };
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
     for entry in entries {
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else {
@@ -96,23 +103,46 @@ fn list_directory(directory: &FilePath, is_wanted: fn(&str) -> bool) -> io::Resu
         };
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            listing.folders.push(name);
+            folders.push(name);
         } else if kind.is_symlink() || is_wanted(&name) {
-            // What was taken away meanwhile is not there.
-            let metadata = match kind.is_symlink() {
-                true => fs::metadata(entry.path()),
-                false => entry.metadata(),
-            };
-            match metadata {
-                Ok(metadata) if metadata.is_dir() => listing.folders.push(name),
-                Ok(metadata) if is_wanted(&name) => listing.files.push(ListedFile {
-                    name,
-                    e_tag: Some(e_tag(&metadata)),
-                }),
-                Ok(_) => {}
-                Err(error) if is_absence(&error) => {}
-                Err(error) => return Err(error),
-            }
+            files.push((entry, name));
+        }
+    }
+    let half = if files.len() < MANY {
+        files.len()
+    } else {
+        files.len() / 2
+    };
+    let (files, others) = files.split_at(half);
+    let (mut found, others) = std::thread::scope(|scope| {
+        let others = (!others.is_empty()).then(|| scope.spawn(|| look_at(others, is_wanted)));
+        let found = look_at(files, is_wanted)?;
+        let others = others.map(|others| others.join().expect("looking at files does not panic"));
+        io::Result::Ok((found, others.transpose()?.unwrap_or_default()))
+    })?;
+    found.files.extend(others.files);
+    found.folders.extend(others.folders);
+    found.folders.extend(folders);
+    Ok(found)
+}
+
+/// What files, and links to files and folders, are. What was taken away meanwhile is not there.
+fn look_at(files: &[(DirEntry, String)], is_wanted: fn(&str) -> bool) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    for (entry, name) in files {
+        let metadata = match entry.file_type()?.is_symlink() {
+            true => fs::metadata(entry.path()),
+            false => entry.metadata(),
+        };
+        match metadata {
+            Ok(metadata) if metadata.is_dir() => listing.folders.push(name.clone()),
+            Ok(metadata) if is_wanted(name) => listing.files.push(ListedFile {
+                name: name.clone(),
+                e_tag: Some(e_tag(&metadata)),
+            }),
+            Ok(_) => {}
+            Err(error) if is_absence(&error) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(listing)
@@ -144,13 +174,17 @@ mod tests {
         for name in ["1.aci.json", "1.aci", "2.aci.json", "3.aci.json#1"] {
             fs::write(folder.join(name), name).unwrap();
         }
+        fs::create_dir(directory.path().join("many")).unwrap();
+        for number in 0..2 * MANY {
+            fs::write(directory.path().join(format!("many/{number}.json")), "").unwrap();
+        }
         std::os::unix::fs::symlink(folder.join("below"), folder.join("linked")).unwrap();
         std::os::unix::fs::symlink(folder.join("nowhere"), folder.join("4.aci.json")).unwrap();
         let files = Files::open_directory(directory.path()).unwrap();
         let store = object_store::local::LocalFileSystem::new_with_prefix(directory.path()).unwrap();
         let other = Files::new(std::sync::Arc::new(store));
         let is_wanted = |name: &str| name.ends_with(".json");
-        for path in ["a", "a/below", "none", "a/1.aci"] {
+        for path in ["a", "a/below", "none", "a/1.aci", "many"] {
             let path = Path::parse(path).unwrap();
             let [ours, theirs] = [&files, &other].map(|files| files.list(&path, is_wanted));
             let [mut ours, mut theirs] = [ours.await.unwrap(), theirs.await.unwrap_or_default()];

@@ -57,7 +57,7 @@ impl Together {
             let shape = version.platform().iter().flatten().count();
             all.shapes[shape] = true;
             all.torrents[shape] |= version.brief.torrent;
-            for signer in &version.brief.signers {
+            for signer in version.brief.signers.iter() {
                 if all.signers.iter().all(|known| known.fingerprint != signer.fingerprint) {
                     all.signers.push(signer.clone());
                 }
