@@ -90,7 +90,7 @@ pub fn catalog(images: &Images, rounds: usize) -> Result<String> {
         let catalog = Catalog::new(prefix.clone(), serial, now, now + TimeDelta::days(1), listed.clone());
         let json = catalog.to_json();
         let signature = sign(&key, json.as_slice())?;
-        Ok(SignedCatalog::new(json, signature).to_bytes())
+        Ok(SignedCatalog::new(json, signature).into_bytes())
     };
     let (old, new) = (file(1)?, file(2)?);
     let directory = images.path("catalogs");
@@ -187,6 +187,7 @@ impl Publisher {
             certificates: &certificates,
             on_conflict: OnConflict::Refuse,
             limits: Limits::default(),
+            catalog: Some(&self.options),
         };
         let published = site.publish(publication).await?;
         site.list(&[(published.name, published.labels)], &self.options).await?;

@@ -109,14 +109,16 @@ pub(crate) fn publish(context: &Context, options: PublishArguments) -> Result<()
         .map(|archive| ready(context, &site, &options, archive, &encrypt_to));
     let ready = ready.collect::<Result<Vec<_>>>()?;
     let signer = catalog_signer(context, &options, &ready)?;
-    // A catalog must not go on listing what --keep takes away.
-    if !options.catalog.no_catalog || options.keep.is_some() {
+    // A catalog must not go on listing what --keep takes away. Whoever publishes one image has its catalog checked while
+    // that is read; of several none is to be published before all can be listed.
+    let is_checked = signer.is_some() && options.archives.len() == 1;
+    if !is_checked && (!options.catalog.no_catalog || options.keep.is_some()) {
         check_catalogs(context, &site, &options.archives, signer.as_ref())?;
     }
     let mut all = Vec::new();
     let mut failed = None;
     for ready in &ready {
-        match publish_one(context, &site, &options, ready) {
+        match publish_one(context, &site, &options, ready, signer.as_ref()) {
             Ok(published) => all.push(published),
             Err(error) => {
                 failed = Some(error);
@@ -244,6 +246,7 @@ fn publish_one(
     site: &Site,
     options: &PublishArguments,
     ready: &Ready<'_>,
+    signer: Option<&CatalogOptions>,
 ) -> Result<(Published, Option<PublishedTorrent>, Option<PublishedDelta>)> {
     let on_conflict = if options.replace {
         OnConflict::Replace
@@ -256,6 +259,7 @@ fn publish_one(
         certificates: &ready.certificates,
         on_conflict,
         limits: context.limits(),
+        catalog: signer,
     };
     let published = match ready.encrypt_to {
         [] => context.block_on(site.publish(publication))?,

@@ -183,6 +183,7 @@ async fn publish(story: &mut Story, home: &Path, archive: &Path, key: &SecretKey
         certificates: &certificates,
         limits: Limits::default(),
         on_conflict: OnConflict::default(),
+        catalog: None,
     };
     let published = site.publish(publication).await?;
     story.fact(format_args!("wrote {}", published.written.join(", ")));

@@ -10,10 +10,11 @@ use std::{
 
 use bytes::Bytes;
 use dhow_discovery::CatalogLines;
+use dhow_image::Name;
 use dhow_trust::Fingerprint;
 use object_store::path::Path;
 
-use crate::{folder::VersionFile, listing::ListedFile};
+use crate::{contested::Versioned, folder::VersionFile, listing::ListedFile};
 
 /// What was read of a site. Its clones are one and the same.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +50,7 @@ pub(crate) struct Known {
 /// A catalog that was verified.
 #[derive(Debug)]
 struct KnownCatalog {
-    file: Bytes,
+    file: Versioned,
     signers: Vec<Fingerprint>,
     catalog: Arc<CatalogLines>,
 }
@@ -126,14 +127,21 @@ impl Cache {
         }
     }
 
+    /// The file of the catalog of this prefix, as it was read last.
+    pub(crate) fn catalog_file(&self, prefix: &Name) -> Option<Versioned> {
+        let state = self.state();
+        let known = state.catalog.as_ref()?;
+        (known.catalog.prefix() == prefix).then(|| known.file.clone())
+    }
+
     /// What this file says, if it was verified before by keys of these signers.
     pub(crate) fn catalog(&self, file: &Bytes, signers: &[Fingerprint]) -> Option<Arc<CatalogLines>> {
         let state = self.state();
         let known = state.catalog.as_ref()?;
-        (known.file == file && known.signers == signers).then(|| known.catalog.clone())
+        (known.file.content == *file && known.signers == signers).then(|| known.catalog.clone())
     }
 
-    pub(crate) fn keep_catalog(&self, file: Bytes, signers: Vec<Fingerprint>, catalog: Arc<CatalogLines>) {
+    pub(crate) fn keep_catalog(&self, file: Versioned, signers: Vec<Fingerprint>, catalog: Arc<CatalogLines>) {
         self.state().catalog = Some(KnownCatalog { file, signers, catalog });
     }
 

@@ -85,7 +85,8 @@ impl Site {
     /// must tell of every change, or clients would go on as before.
     pub async fn check_catalog(&self, name: &Name, options: Option<&CatalogOptions>) -> Result<(), Error> {
         let prefix = self.layout.catalog_prefix(name);
-        let Some(present) = self.files.read(&self.layout.catalog(name)).await? else {
+        let known = self.cache.catalog_file(&prefix);
+        let Some(present) = self.files.read_versioned(&self.layout.catalog(name), known).await? else {
             return Ok(());
         };
         match options {
@@ -94,7 +95,7 @@ impl Site {
                 location: self.files.location().to_owned(),
             }),
             Some(options) if options.on_other_signer == OnOtherSigner::Refuse => {
-                self.verified(&present, &prefix, options).map(drop)
+                self.verified(&present, &prefix, options).await.map(drop)
             }
             Some(_) => Ok(()),
         }

@@ -20,10 +20,21 @@ pub(crate) enum Exclusion {
     Conditions,
 }
 
-/// A file, and what its store calls this version of it.
+/// A file, and what its store calls this version of it, if that is known.
+#[derive(Clone, Debug)]
 pub(crate) struct Versioned {
     pub(crate) content: Bytes,
     version: UpdateVersion,
+}
+
+impl From<Bytes> for Versioned {
+    fn from(content: Bytes) -> Self {
+        let version = UpdateVersion {
+            e_tag: None,
+            version: None,
+        };
+        Self { content, version }
+    }
 }
 
 impl Files {
@@ -58,10 +69,18 @@ impl Files {
         }
     }
 
-    /// The whole of a file, to be changed; `None` if there is none.
-    pub(crate) async fn read_versioned(&self, path: &Path) -> Result<Option<Versioned>, Error> {
-        let file = match self.get(path, GetOptions::default()).await {
+    /// The whole of a file, to be changed; `None` if there is none. A directory is not asked again for what is known of
+    /// it, as long as it has the same entity tag.
+    pub(crate) async fn read_versioned(
+        &self,
+        path: &Path,
+        known: Option<Versioned>,
+    ) -> Result<Option<Versioned>, Error> {
+        let known = known.filter(|known| self.directory().is_some() && known.version.e_tag.is_some());
+        let e_tag = known.as_ref().and_then(|known| known.version.e_tag.clone());
+        let file = match self.get(path, GetOptions::new().with_if_none_match(e_tag)).await {
             Ok(file) => file,
+            Err(Error::Store { source, .. }) if matches!(*source, StoreError::NotModified { .. }) => return Ok(known),
             Err(Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };

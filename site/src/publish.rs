@@ -5,7 +5,7 @@ use std::path::Path as FilePath;
 use dhow_image::{ImageId, Labels, Limits, Name};
 use dhow_trust::Certificate;
 
-use crate::{Error, Inside, Record, Site, candidate::Candidate, keys, layout::ArchivePaths};
+use crate::{CatalogOptions, Error, Inside, Record, Site, candidate::Candidate, keys, layout::ArchivePaths};
 
 /// What is to be published.
 #[derive(Debug)]
@@ -20,6 +20,9 @@ pub struct Publication<'a> {
     pub on_conflict: OnConflict,
     /// How large the image may be.
     pub limits: Limits,
+    /// How the catalog is signed in which the image will be listed, if it will: what is there is verified while the
+    /// archive is read, and nothing is written if [`Site::list`] could not go on with it.
+    pub catalog: Option<&'a CatalogOptions>,
 }
 
 /// What happens if the site has other content under the same name and labels.
@@ -70,7 +73,12 @@ impl Site {
         publication: Publication<'_>,
         inside: Option<&Inside>,
     ) -> Result<Published, Error> {
-        let mut candidate = self.check(&publication, inside).await?;
+        let (candidate, catalog) = tokio::join!(
+            self.check(&publication, inside),
+            self.check_listing(&publication, inside)
+        );
+        let mut candidate = candidate?;
+        catalog?;
         let paths = self.layout.archive(&candidate.record);
         let there = self.read_record(&paths.record).await?;
         self.check_conflict(&mut candidate.record, there.as_ref(), &paths, publication.on_conflict)?;
@@ -115,17 +123,24 @@ impl Site {
         Ok(candidate)
     }
 
+    /// Reads and verifies the catalog in which the image will be listed.
+    async fn check_listing(&self, publication: &Publication<'_>, inside: Option<&Inside>) -> Result<(), Error> {
+        match publication.catalog {
+            Some(options) => {
+                let name = name_in(publication.archive, inside).await?;
+                self.check_catalog(&name, Some(options)).await
+            }
+            None => Ok(()),
+        }
+    }
+
     async fn read_candidate(&self, publication: &Publication<'_>, inside: Option<&Inside>) -> Result<Candidate, Error> {
         let path = publication.archive.to_owned();
         let inside = inside.cloned();
         let signature = publication.signature.to_vec();
         let mut certificates = publication.certificates.to_vec();
         if certificates.is_empty() {
-            let name = match &inside {
-                None => name_in(&path)?,
-                Some(Inside::File { image, .. }) => name_in(image)?,
-                Some(Inside::Record(record)) => record.name.clone(),
-            };
+            let name = name_in(&path, inside.as_ref()).await?;
             certificates = keys::read(&self.files, &self.layout.keys(&name)).await?;
         }
         let limits = publication.limits;
@@ -230,14 +245,20 @@ impl Site {
     }
 }
 
-fn name_in(path: &FilePath) -> Result<Name, Error> {
-    let file = std::fs::File::open(path).map_err(|source| Error::ReadArchive {
-        path: path.to_owned(),
-        source,
-    })?;
-    let manifest = dhow_image::read_manifest(file).map_err(|source| Error::Archive {
-        path: path.to_owned(),
-        source,
-    })?;
+/// The name of the image in an archive, of which `inside` says what is in it if it is encrypted.
+async fn name_in(archive: &FilePath, inside: Option<&Inside>) -> Result<Name, Error> {
+    let path = match inside {
+        Some(Inside::Record(record)) => return Ok(record.name.clone()),
+        Some(Inside::File { image, .. }) => image.clone(),
+        None => archive.to_owned(),
+    };
+    let read = tokio::task::spawn_blocking(move || {
+        let file = std::fs::File::open(&path).map_err(|source| Error::ReadArchive {
+            path: path.clone(),
+            source,
+        })?;
+        dhow_image::read_manifest(file).map_err(|source| Error::Archive { path, source })
+    });
+    let manifest = read.await.expect("reading a manifest does not panic")?;
     Ok(manifest.name)
 }

@@ -7,10 +7,10 @@ mod common;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use common::{BOB, Builder, CARLY, base, file, labels, name, signed_by};
+use common::{BOB, Builder, CARLY, base, file, labels, name, publication, signed_by};
 use dhow_discovery::{Catalog, SignedCatalog};
 use dhow_image::{Labels, Name};
-use dhow_site::{CatalogWritten, Error, Listed, OnOtherSigner, Site};
+use dhow_site::{CatalogWritten, Error, Listed, OnConflict, OnOtherSigner, Site};
 use dhow_trust::SigningKey;
 use futures::stream::BoxStream;
 use object_store::{
@@ -136,6 +136,40 @@ async fn what_was_altered_is_not_signed() {
     let published = publish_unlisted(&site, "example.com/app", "1.1.0", "x").await;
     let error = site.list(&[published], &signed_by(&CARLY)).await.unwrap_err();
     assert!(matches!(error, Error::CatalogSigner { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn nothing_is_published_that_could_not_be_listed() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::open_directory(directory.path(), base(URL)).unwrap();
+    publish(&site, "example.com/app", "1.0.0").await;
+    let builder = Builder::new();
+    let image = builder.image("example.com/app:1.1.0,os=linux,arch=amd64", "x");
+    let attempt = async |options| {
+        let publication = publication(&image, OnConflict::Refuse, Some(&options));
+        let published = site.publish(publication).await;
+        let record = file(&site, "ACI/example.com/app/1.1.0-linux-amd64.aci.json").await;
+        assert_eq!(record.is_some(), published.is_ok());
+        published
+    };
+    let refused = attempt(signed_by(&BOB)).await.unwrap_err();
+    assert!(matches!(refused, Error::CatalogSigner { .. }), "{refused}");
+
+    // What was read and verified once is not believed of what somebody has written since.
+    let own = signed_by(&CARLY);
+    site.check_catalog(&name("example.com/app"), Some(&own)).await.unwrap();
+    let (path, honest) = (directory.path().join("CATALOG"), file(&site, "CATALOG").await.unwrap());
+    std::fs::write(&path, honest.replace("1.0.0", "6.6.6")).unwrap();
+    let refused = attempt(own.clone()).await.unwrap_err();
+    assert!(matches!(refused, Error::CatalogSigner { .. }), "{refused}");
+
+    std::fs::write(&path, honest).unwrap();
+    let published = attempt(own.clone()).await.unwrap();
+    site.list(&[(published.name, published.labels)], &own).await.unwrap();
+    assert_eq!(
+        versions(&site).await,
+        ["example.com/app:1.1.0", "example.com/app:1.0.0"]
+    );
 }
 
 #[tokio::test]

@@ -75,6 +75,7 @@ fn publish(context: &Context, site: &Site, archive: &CarriedArchive) -> Result<(
         certificates: &certificates,
         on_conflict: OnConflict::Refuse,
         limits: context.limits(),
+        catalog: None,
     };
     match &archive.inside {
         None => context.block_on(site.publish(publication))??,

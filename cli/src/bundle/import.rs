@@ -148,6 +148,7 @@ fn into_site(context: &Context, options: &ImportArguments, unpacked: Unpacked, s
             certificates: &unpacked.certificates,
             on_conflict: OnConflict::Refuse,
             limits: context.limits(),
+            catalog: None,
         };
         let published = match inside(&image)? {
             Some(inside) => context.block_on(site.publish_encrypted(publication, &inside))??,

@@ -2,10 +2,11 @@
 //!
 //! To read a thousand images takes longer than to verify and to sign the file that lists them. So whoever changes one of
 //! them reads that one, and those that he meets where he looks for its place, and carries the lines of all others over as
-//! they are. That is sound only for one who has verified that the file is his own work.
+//! they are: they stay where the file was read to. That is sound only for one who has verified that the file is his own work.
 
 use std::{cmp::Ordering, ops::Range};
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use dhow_image::{Labels, Name};
 
@@ -16,6 +17,8 @@ const VALID: &str = "a catalog has only text keys";
 const BEGIN: &str = ",\n  \"images\": [\n";
 const INDENT: &str = "    ";
 const END: &str = "\n  ]\n}\n";
+/// What is kept free behind the text for signatures, in bytes.
+const SIGNATURES: usize = 4 << 10;
 
 /// The images of a catalog, each as its line of JSON, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +27,7 @@ pub struct CatalogLines {
     serial: u64,
     issued: DateTime<Utc>,
     expires: DateTime<Utc>,
-    lines: Vec<String>,
+    lines: Vec<Bytes>,
 }
 
 impl CatalogLines {
@@ -40,7 +43,7 @@ impl CatalogLines {
     }
 
     /// Reads what [`Self::to_json`] wrote line by line; whatever else says the same is read as [`Catalog`] does it.
-    pub(super) fn from_json(json: &[u8]) -> Result<Self, CatalogError> {
+    pub(super) fn from_json(json: &Bytes) -> Result<Self, CatalogError> {
         match Self::split(json) {
             Some(lines) => Ok(lines),
             None => {
@@ -54,9 +57,8 @@ impl CatalogLines {
     }
 
     /// The lines, if each is plainly one image under the prefix, and they are in the order of names.
-    fn split(json: &[u8]) -> Option<Self> {
-        let json = std::str::from_utf8(json).ok()?;
-        let (head, images) = json.split_once(BEGIN)?;
+    fn split(json: &Bytes) -> Option<Self> {
+        let (head, images) = std::str::from_utf8(json).ok()?.split_once(BEGIN)?;
         let head: CatalogHead = serde_json::from_str(&format!("{head}\n}}")).ok()?;
         if head.kind != KIND || head.format != FORMAT {
             return None;
@@ -69,12 +71,12 @@ impl CatalogLines {
                 Some(_) => line.strip_suffix(',')?,
                 None => line,
             };
-            let name = name_of(line)?;
+            let name = name_of(line.as_bytes())?;
             if name < before || !is_within(name, &head.prefix) || !line.ends_with('}') {
                 return None;
             }
             before = name;
-            kept.push(line.to_owned());
+            kept.push(json.slice_ref(line.as_bytes()));
         }
         Some(Self {
             prefix: head.prefix,
@@ -145,7 +147,8 @@ impl CatalogLines {
         let version = serde_json::to_string(version).expect(VALID);
         for at in self.range(name).rev() {
             // Most have another version: those are not read.
-            if self.lines[at].contains(&version) && is_meant(&self.image(at)?.labels) {
+            let has_version = memchr::memmem::find(&self.lines[at], version.as_bytes()).is_some();
+            if has_version && is_meant(&self.image(at)?.labels) {
                 self.lines.remove(at);
             }
         }
@@ -178,43 +181,48 @@ impl CatalogLines {
             issued: self.issued,
             expires: self.expires,
         };
-        let mut json = serde_json::to_string_pretty(&head).expect(VALID);
-        json.truncate(json.len() - "\n}".len());
+        let head = serde_json::to_string_pretty(&head).expect(VALID);
+        let head = &head.as_bytes()[..head.len() - "\n}".len()];
         if self.lines.is_empty() {
-            json.push_str(",\n  \"images\": []\n}\n");
-            return json.into_bytes();
+            return [head, b",\n  \"images\": []\n}\n".as_slice()].concat();
         }
-        json.push_str(BEGIN);
+        let between = INDENT.len() + ",\n".len();
+        let lines: usize = self.lines.iter().map(|line| line.len() + between).sum();
+        let mut json = Vec::with_capacity(head.len() + BEGIN.len() + lines + END.len() + SIGNATURES);
+        json.extend_from_slice(head);
+        json.extend_from_slice(BEGIN.as_bytes());
         for (at, line) in self.lines.iter().enumerate() {
-            json.push_str(if at == 0 { "" } else { ",\n" });
-            json.push_str(INDENT);
-            json.push_str(line);
+            json.extend_from_slice(if at == 0 { b"".as_slice() } else { b",\n" });
+            json.extend_from_slice(INDENT.as_bytes());
+            json.extend_from_slice(line);
         }
-        json.push_str(END);
-        json.into_bytes()
+        json.extend_from_slice(END.as_bytes());
+        json
     }
 
     /// Which lines are of a name.
     fn range(&self, name: &Name) -> Range<usize> {
-        let of = |line: &String| name_of(line).unwrap_or_default().cmp(name.as_str());
+        let of = |line: &Bytes| name_of(line).unwrap_or_default().cmp(name.as_str());
         let start = self.lines.partition_point(|line| of(line) == Ordering::Less);
         let count = self.lines[start..].partition_point(|line| of(line) == Ordering::Equal);
         start..start + count
     }
 
     fn image(&self, at: usize) -> Result<CatalogImage, CatalogError> {
-        serde_json::from_str(&self.lines[at]).map_err(CatalogError::Malformed)
+        serde_json::from_slice(&self.lines[at]).map_err(CatalogError::Malformed)
     }
 }
 
-fn line(image: &CatalogImage) -> String {
-    serde_json::to_string(image).expect(VALID)
+fn line(image: &CatalogImage) -> Bytes {
+    serde_json::to_vec(image).expect(VALID).into()
 }
 
 /// The name in a line, which stands first in it. Names have no character that JSON writes otherwise.
-fn name_of(line: &str) -> Option<&str> {
-    let (name, _) = line.strip_prefix("{\"name\":\"")?.split_once("\",\"labels\":[")?;
-    Some(name)
+fn name_of(line: &[u8]) -> Option<&str> {
+    let rest = line.strip_prefix(b"{\"name\":\"")?;
+    let (name, rest) = rest.split_at(memchr::memchr(b'"', rest)?);
+    rest.starts_with(b"\",\"labels\":[").then_some(())?;
+    std::str::from_utf8(name).ok()
 }
 
 fn is_within(name: &str, prefix: &Name) -> bool {

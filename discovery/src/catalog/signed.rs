@@ -1,5 +1,6 @@
 //! [`SignedCatalog`]: a catalog as it travels.
 
+use bytes::Bytes;
 use dhow_image::Name;
 use dhow_trust::{Certificate, Keyring, Verification, verify_detached, verify_with_certificates};
 
@@ -14,8 +15,8 @@ const SIGNATURE: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
 /// nobody ever sees the one without the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedCatalog {
-    json: Vec<u8>,
-    signature: Vec<u8>,
+    json: Bytes,
+    signature: Bytes,
 }
 
 impl SignedCatalog {
@@ -24,26 +25,32 @@ impl SignedCatalog {
 
     /// Puts a catalog's JSON, which ends with a line end, and its armored signature together.
     pub fn new(json: Vec<u8>, signature: Vec<u8>) -> Self {
-        Self { json, signature }
+        Self {
+            json: json.into(),
+            signature: signature.into(),
+        }
     }
 
     /// Takes a file apart. Nothing of it is to be believed yet.
     pub fn read(file: &[u8]) -> Result<Self, CatalogError> {
-        if file.len() > MAX_SIZE {
-            return Err(CatalogError::TooLarge { max: MAX_SIZE });
-        }
+        check_size(file)?;
+        Self::of(Bytes::copy_from_slice(file))
+    }
+
+    /// The same, of a file that stays where it is.
+    pub fn of(mut file: Bytes) -> Result<Self, CatalogError> {
+        check_size(&file)?;
         let starts_line = |at: &usize| *at == 0 || file[at - 1] == b'\n';
-        let begins = memchr::memmem::find_iter(file, SIGNATURE).find(starts_line);
-        let (json, signature) = file.split_at(begins.ok_or(CatalogError::Unsigned)?);
-        Ok(Self {
-            json: json.to_vec(),
-            signature: signature.to_vec(),
-        })
+        let begins = memchr::memmem::find_iter(&file, SIGNATURE).find(starts_line);
+        let signature = file.split_off(begins.ok_or(CatalogError::Unsigned)?);
+        Ok(Self { json: file, signature })
     }
 
     /// The file.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        [self.json.as_slice(), &self.signature].concat()
+    pub fn into_bytes(self) -> Vec<u8> {
+        let mut file = Vec::from(self.json);
+        file.extend_from_slice(&self.signature);
+        file
     }
 
     /// The bytes that are signed.
@@ -70,13 +77,13 @@ impl SignedCatalog {
         name: &Name,
         keyring: &Keyring,
     ) -> Result<(Catalog, Verification), CatalogError> {
-        let verified = verify_detached(keyring, name, &self.signature, self.json.as_slice());
+        let verified = verify_detached(keyring, name, &self.signature, &*self.json);
         self.read_verified(prefix, verified)
     }
 
     /// Verifies that one of `certificates` signed it, and takes its lines: for whoever goes on with a catalog.
     pub fn verify_lines(&self, prefix: &Name, certificates: &[Certificate]) -> Result<CatalogLines, CatalogError> {
-        let verified = verify_with_certificates(certificates, &self.signature, self.json.as_slice());
+        let verified = verify_with_certificates(certificates, &self.signature, &*self.json);
         believe(prefix, verified)?;
         let lines = CatalogLines::from_json(&self.json)?;
         check_prefix(prefix, lines.prefix())?;
@@ -102,6 +109,13 @@ impl SignedCatalog {
         let catalog = Catalog::from_json(&self.json)?;
         check_prefix(prefix, &catalog.prefix)?;
         Ok((catalog, verification))
+    }
+}
+
+fn check_size(file: &[u8]) -> Result<(), CatalogError> {
+    match file.len() > MAX_SIZE {
+        true => Err(CatalogError::TooLarge { max: MAX_SIZE }),
+        false => Ok(()),
     }
 }
 

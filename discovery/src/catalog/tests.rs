@@ -66,7 +66,7 @@ fn signed_by(keys: &[&SecretKey], catalog: &Catalog) -> Vec<u8> {
         dhow_trust::Signature::parse(&signature).unwrap()
     });
     let all = signatures.reduce(dhow_trust::Signature::with).unwrap();
-    SignedCatalog::new(json, all.to_armored()).to_bytes()
+    SignedCatalog::new(json, all.to_armored()).into_bytes()
 }
 
 fn revoked(key: &SecretKey) -> Certificate {
@@ -395,7 +395,7 @@ fn what_is_signed_but_no_catalog_is_refused() {
             .replace("\"format\": 1", "\"format\": 2"),
     ] {
         let signature = sign(&world.key, json.as_bytes()).unwrap();
-        let file = SignedCatalog::new(json.clone().into_bytes(), signature).to_bytes();
+        let file = SignedCatalog::new(json.clone().into_bytes(), signature).into_bytes();
         assert!(
             matches!(
                 world.accept(&file),
@@ -494,7 +494,7 @@ fn lines_changed_one_by_one_are_those_of_the_whole() {
         lines.insert(image).unwrap();
         let json = whole(&images[..count]).to_json();
         assert_eq!(lines.to_json(), json);
-        assert_eq!(CatalogLines::from_json(&json).unwrap(), lines);
+        assert_eq!(CatalogLines::from_json(&json.into()).unwrap(), lines);
     }
     assert_eq!(lines.len(), images.len());
     let names: Vec<_> = lines.names().map(|name| name.to_string()).collect();
@@ -528,18 +528,21 @@ fn lines_of_other_json_are_the_same() {
     let catalog = catalog(1);
     let pretty = serde_json::to_vec_pretty(&catalog).unwrap();
     assert_ne!(pretty, catalog.to_json());
-    assert_eq!(CatalogLines::from_json(&pretty).unwrap(), CatalogLines::of(&catalog));
+    assert_eq!(
+        CatalogLines::from_json(&pretty.into()).unwrap(),
+        CatalogLines::of(&catalog)
+    );
     let mut unsorted = catalog.clone();
     unsorted.images.insert(0, image("example.com/z", "1.0.0"));
     let unsorted = CatalogLines::of(&unsorted).to_json();
-    let names: Vec<_> = CatalogLines::from_json(&unsorted).unwrap().names().collect();
+    let names: Vec<_> = CatalogLines::from_json(&unsorted.into()).unwrap().names().collect();
     assert_eq!(names, [name("example.com/app"), name("example.com/z")]);
 
     let mut foreign = catalog.clone();
     foreign.images.push(image("example.community/app", "1.0.0"));
-    let error = CatalogLines::from_json(&foreign.to_json()).unwrap_err();
+    let error = CatalogLines::from_json(&foreign.to_json().into()).unwrap_err();
     assert!(matches!(error, CatalogError::Extraneous { .. }), "{error}");
     for text in [&b"{}"[..], b"", b"{\"kind\":\"dhow-catalog\"", b"\xff"] {
-        CatalogLines::from_json(text).unwrap_err();
+        CatalogLines::from_json(&text.into()).unwrap_err();
     }
 }

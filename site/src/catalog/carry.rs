@@ -25,7 +25,7 @@ impl Site {
         let exclusion = self.files.exclude_others(&self.layout.catalog_lock(&prefix)).await?;
         let mut is_there = false;
         for _ in 0..ATTEMPTS {
-            let present = self.files.read_versioned(&path).await?;
+            let present = self.files.read_versioned(&path, None).await?;
             let serial = present
                 .as_ref()
                 .and_then(|present| Some(self::head(&present.content).ok()?.serial));

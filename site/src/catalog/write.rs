@@ -49,7 +49,8 @@ impl Site {
         let mut changes = changes.to_vec();
         let mut is_new = false;
         for attempt in 0..ATTEMPTS {
-            let present = self.files.read_versioned(&path).await?;
+            let known = self.cache.catalog_file(&prefix);
+            let present = self.files.read_versioned(&path, known).await?;
             let is_first = present.is_none();
             let draft = self.draft(present.as_ref(), &prefix, listed, &changes, options).await?;
             let catalog = match draft.is_same {
@@ -67,7 +68,8 @@ impl Site {
                         tokio::time::sleep(pause(attempt)).await;
                         continue;
                     }
-                    self.cache.keep_catalog(file, fingerprints(options), catalog.clone());
+                    self.cache
+                        .keep_catalog(file.into(), fingerprints(options), catalog.clone());
                     is_new = true;
                     catalog
                 }
@@ -111,14 +113,14 @@ impl Site {
         options: &CatalogOptions,
     ) -> Result<Draft, Error> {
         let verified = match present {
-            Some(present) => match self.verified(&present.content, prefix, options) {
+            Some(present) => match self.verified(present, prefix, options).await {
                 Err(Error::CatalogSigner { .. }) if options.on_other_signer == OnOtherSigner::Replace => None,
                 outcome => Some(outcome?),
             },
             None => None,
         };
         let unverified = || {
-            let signed = SignedCatalog::read(&present?.content).ok()?;
+            let signed = SignedCatalog::of(present?.content.clone()).ok()?;
             Some(signed.danger_read_head().ok()?.serial)
         };
         let serial = verified.as_ref().map(|catalog| catalog.serial()).or_else(unverified);
@@ -138,20 +140,23 @@ impl Site {
     }
 
     /// What a catalog says, if one of the keys that are to sign now has signed it.
-    pub(super) fn verified(
+    pub(super) async fn verified(
         &self,
-        file: &Bytes,
+        file: &Versioned,
         prefix: &Name,
         options: &CatalogOptions,
     ) -> Result<Arc<CatalogLines>, Error> {
         let signers = fingerprints(options);
-        let known = self.cache.catalog(file, &signers);
+        let known = self.cache.catalog(&file.content, &signers);
         if let Some(catalog) = known.filter(|known| known.prefix() == prefix) {
             return Ok(catalog);
         }
         let certificates: Vec<_> = options.signers.iter().map(SigningKey::certificate).collect();
-        let read = SignedCatalog::read(file).and_then(|signed| signed.verify_lines(prefix, &certificates));
-        match read {
+        let (content, of) = (file.content.clone(), prefix.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            SignedCatalog::of(content).and_then(|signed| signed.verify_lines(&of, &certificates))
+        });
+        match read.await.expect("verifying a catalog does not panic") {
             Ok(catalog) => {
                 let catalog = Arc::new(catalog);
                 self.cache.keep_catalog(file.clone(), signers, catalog.clone());
@@ -193,7 +198,7 @@ impl Site {
         let files = self.records_below(prefix).await?;
         let there: HashSet<&Path> = files.iter().map(|file| &file.location).collect();
         let written = self.files.read(&self.layout.catalog(prefix)).await?;
-        let written = written.and_then(|file| SignedCatalog::read(&file).ok()?.danger_read_unverified().ok());
+        let written = written.and_then(|file| SignedCatalog::of(file).ok()?.danger_read_unverified().ok());
         let images = written.as_ref().map_or(&[][..], |written| &written.images);
         let record = |image: &CatalogImage| self.layout.archive_of(&image.name, &image.labels).record;
         let listed: HashSet<Path> = images.iter().map(record).collect();
@@ -246,7 +251,7 @@ fn signed(catalog: &CatalogLines, options: &CatalogOptions) -> Result<Vec<u8>, E
         });
     }
     let all = all.expect("a catalog has at least one signer");
-    Ok(SignedCatalog::new(json, all.to_armored()).to_bytes())
+    Ok(SignedCatalog::new(json, all.to_armored()).into_bytes())
 }
 
 /// Two that collide wait for different times.

@@ -103,15 +103,22 @@ pub(crate) async fn publish(site: &Site, image: &Image) -> Result<Published, Err
 }
 
 pub(crate) async fn publish_with(site: &Site, image: &Image, on_conflict: OnConflict) -> Result<Published, Error> {
-    let certificates = std::slice::from_ref(&image.certificate);
-    site.publish(Publication {
+    site.publish(publication(image, on_conflict, None)).await
+}
+
+pub(crate) fn publication<'a>(
+    image: &'a Image,
+    on_conflict: OnConflict,
+    catalog: Option<&'a CatalogOptions>,
+) -> Publication<'a> {
+    Publication {
         archive: &image.archive,
         signature: &image.signature,
-        certificates,
+        certificates: std::slice::from_ref(&image.certificate),
         on_conflict,
         limits: Limits::default(),
-    })
-    .await
+        catalog,
+    }
 }
 
 pub(crate) fn signed_by(key: &SecretKey) -> CatalogOptions {

@@ -147,6 +147,7 @@ async fn what_is_there_is_not_written_again() {
             certificates: &[],
             on_conflict: OnConflict::Refuse,
             limits: Limits::default(),
+            catalog: None,
         };
         assert_eq!(site.publish(publication).await.unwrap().written, Vec::<String>::new());
     })
