@@ -75,28 +75,27 @@ pub(crate) fn contains(page: &[u8], text: &str) -> bool {
     memchr::memmem::find(page, text.as_bytes()).is_some()
 }
 
-/// The list with one name more or less, the lines of the others as they are; `None` where it does not look as if it were
-/// made just so.
+/// The list with one name more or less, all others as they are; `None` where it does not look as if it were made just so.
 fn changed_by(html: &[u8], changed: &Name, is_there: bool, layout: &Layout) -> Option<String> {
     let items = std::str::from_utf8(html).ok()?.strip_prefix(&head(layout))?;
     let items = items.split_once(LIST)?.1.strip_suffix(END)?;
-    let mut items: Vec<_> = items
-        .split_inclusive('\n')
-        .map(|item| Some((name_of(item)?, item)))
-        .collect::<Option<_>>()?;
-    if !items.is_sorted_by_key(|(name, _)| *name) {
-        return None;
+    let (mut count, mut before, mut start, mut end) = (0, "", 0, 0);
+    for item in items.split_inclusive('\n') {
+        let name = name_of(item)?;
+        if name <= before {
+            return None;
+        }
+        start += if name < changed.as_str() { item.len() } else { 0 };
+        end += if name <= changed.as_str() { item.len() } else { 0 };
+        (count, before) = (count + 1, name);
     }
-    let new = item(changed, layout);
-    match (
-        items.binary_search_by_key(&changed.as_str(), |(name, _)| name),
-        is_there,
-    ) {
-        (Err(place), true) => items.insert(place, (changed.as_str(), &new)),
-        (Ok(place), false) => drop(items.remove(place)),
+    let (new, count) = match (start == end, is_there) {
+        (true, true) => (item(changed, layout), count + 1),
+        (false, false) => (String::new(), count - 1),
         _ => return None,
-    }
-    Some(page_of(items.len(), items.iter().map(|(_, item)| *item), layout))
+    };
+    let parts = [&items[..start], &new, &items[end..]];
+    Some(page_of(count, parts.into_iter(), layout))
 }
 
 fn to_html(names: &BTreeSet<Name>, layout: &Layout) -> String {
