@@ -73,12 +73,12 @@ impl Site {
         publication: Publication<'_>,
         inside: Option<&Inside>,
     ) -> Result<Published, Error> {
-        let (candidate, catalog) = tokio::join!(
-            self.check(&publication, inside),
-            self.check_listing(&publication, inside)
-        );
+        let catalog = publication.catalog;
+        let (candidate, ()) = tokio::join!(self.check(&publication, inside), self.read_ahead(catalog));
         let mut candidate = candidate?;
-        catalog?;
+        if catalog.is_some() {
+            self.check_catalog(&candidate.record.name, catalog).await?;
+        }
         let paths = self.layout.archive(&candidate.record);
         let there = self.read_record(&paths.record).await?;
         self.check_conflict(&mut candidate.record, there.as_ref(), &paths, publication.on_conflict)?;
@@ -123,14 +123,11 @@ impl Site {
         Ok(candidate)
     }
 
-    /// Reads and verifies the catalog in which the image will be listed.
-    async fn check_listing(&self, publication: &Publication<'_>, inside: Option<&Inside>) -> Result<(), Error> {
-        match publication.catalog {
-            Some(options) => {
-                let name = name_in(publication.archive, inside).await?;
-                self.check_catalog(&name, Some(options)).await
-            }
-            None => Ok(()),
+    /// Reads and verifies the catalog of names under the base, in which the image will be listed if it is one of them,
+    /// before its name is known. What is wrong with it is told when it is.
+    async fn read_ahead(&self, catalog: Option<&CatalogOptions>) {
+        if let (Some(base), Some(_)) = (self.layout.base().name(), catalog) {
+            let _ = self.check_catalog(base, catalog).await;
         }
     }
 
@@ -140,7 +137,11 @@ impl Site {
         let signature = publication.signature.to_vec();
         let mut certificates = publication.certificates.to_vec();
         if certificates.is_empty() {
-            let name = name_in(&path, inside.as_ref()).await?;
+            let name = match &inside {
+                None => name_in(&path)?,
+                Some(Inside::File { image, .. }) => name_in(image)?,
+                Some(Inside::Record(record)) => record.name.clone(),
+            };
             certificates = keys::read(&self.files, &self.layout.keys(&name)).await?;
         }
         let limits = publication.limits;
@@ -245,20 +246,14 @@ impl Site {
     }
 }
 
-/// The name of the image in an archive, of which `inside` says what is in it if it is encrypted.
-async fn name_in(archive: &FilePath, inside: Option<&Inside>) -> Result<Name, Error> {
-    let path = match inside {
-        Some(Inside::Record(record)) => return Ok(record.name.clone()),
-        Some(Inside::File { image, .. }) => image.clone(),
-        None => archive.to_owned(),
-    };
-    let read = tokio::task::spawn_blocking(move || {
-        let file = std::fs::File::open(&path).map_err(|source| Error::ReadArchive {
-            path: path.clone(),
-            source,
-        })?;
-        dhow_image::read_manifest(file).map_err(|source| Error::Archive { path, source })
-    });
-    let manifest = read.await.expect("reading a manifest does not panic")?;
+fn name_in(path: &FilePath) -> Result<Name, Error> {
+    let file = std::fs::File::open(path).map_err(|source| Error::ReadArchive {
+        path: path.to_owned(),
+        source,
+    })?;
+    let manifest = dhow_image::read_manifest(file).map_err(|source| Error::Archive {
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(manifest.name)
 }
