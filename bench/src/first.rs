@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     fs::{self, File},
+    future::poll_fn,
     path::Path,
     sync::Arc,
     thread,
@@ -144,12 +145,14 @@ impl PackFiles {
         Ok(())
     }
 
-    /// In pieces, as a network does.
+    /// In pieces, as a network does, and no faster than they are wanted.
     fn bring(&self, need: &Need, sparse: &SparsePacks) -> Result<()> {
         const PIECE: u64 = 64 << 10;
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         for (pack, range) in &need.ranges {
             for start in range.clone().step_by(PIECE as usize) {
                 let piece = start..range.end.min(start + PIECE);
+                runtime.block_on(poll_fn(|context| sparse.poll_room(context)));
                 let bytes = self.backend.read(pack, piece.clone())?.context("a pack is missing")?;
                 sparse.write(pack, start, &bytes)?;
                 sparse.came(pack, piece)?;

@@ -11,7 +11,7 @@ mod partial;
 
 use std::time::Duration;
 
-pub(crate) use self::gathered::Gathered;
+pub(crate) use self::gathered::{Gathered, Ready, shorten};
 pub(crate) use self::growth::{Growing, GrowingReader};
 pub(crate) use self::pace::Pace;
 pub use self::{claim::Downloads, partial::Partial};

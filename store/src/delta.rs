@@ -22,15 +22,19 @@
 //!
 //! Nothing that comes is believed but by the image ID of the whole, which the signature covers. What comes is bounded
 //! by what the head says, which is signed too, and memory by neither: one index of a pack, a few frames, and a table of
-//! the chunks of one file. What is read while it is still coming is waited for ([`Delta::early`], [`Coming`]).
+//! the chunks of one file. What is read while it is still coming is waited for ([`Delta::early`], [`Coming`]), and goes
+//! through memory where it is read once.
 //! `docs/src/formats/delta.md` tells every byte of the head.
 
+mod blame;
 mod chunks;
 mod error;
+mod frames;
 mod gather;
 mod head;
 mod keys;
 mod pack_image;
+mod passing;
 mod patch;
 mod rebuild;
 mod sealed;

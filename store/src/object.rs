@@ -163,6 +163,15 @@ impl StagedObjects {
         Ok(id)
     }
 
+    /// An object that was taken in.
+    pub(crate) fn open(&self, id: &ObjectId) -> io::Result<File> {
+        let path = id.relative_path();
+        match File::open(self.staging.join(&path)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => File::open(self.objects.join(path)),
+            opened => opened,
+        }
+    }
+
     /// How many bytes of new objects there are.
     pub(crate) fn written(&self) -> u64 {
         self.written

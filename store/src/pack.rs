@@ -49,6 +49,7 @@ pub use chunker::{Chunker, WHOLE};
 pub use content::{ContentRef, content_of};
 pub use directory::Directory;
 pub use error::PackError;
+pub(crate) use frame::NOT_ITS_NAME;
 pub use frame::{Frame, MAX_FRAME, MAX_STORED};
 pub use index::{FrameId, MAX_CONTENTS, PackIndex, TAIL, Tail};
 pub use layers::Layers;

@@ -16,7 +16,7 @@ use crate::{
     image_dir::{MANIFEST, PROVENANCE, RECIPE, UNVERIFIED},
     index::{ImageRecord, Standing},
     locks::{self, Held},
-    object::StagedObjects,
+    object::{ObjectId, StagedObjects},
     recipe::{MAX_SMALL, RecipeHead, RecipeWriter},
     store::{Store, SyncPoint},
 };
@@ -141,6 +141,17 @@ impl StagedImage<'_> {
     /// The manifest.
     pub fn manifest(&self) -> &ImageManifest {
         &self.manifest
+    }
+
+    /// The recipe, as it is when nobody sees it yet.
+    pub(crate) fn recipe(&self) -> Result<File, StoreError> {
+        let path = image_file(&self.directory, RECIPE);
+        File::open(&path).map_err(StoreError::io(path))
+    }
+
+    /// One of its objects, wherever it is.
+    pub(crate) fn open_object(&self, id: &ObjectId) -> io::Result<File> {
+        self.objects.open(id)
     }
 
     /// Makes the image visible, whole, with the record of where it came from and why it was believed.

@@ -9,10 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 
-use super::{Downloader, gaps::Gap, gathered::Gathered, pace::Pace, partial::Partial};
+use super::{
+    Downloader,
+    gaps::Gap,
+    gathered::{Gathered, shorten},
+    pace::Pace,
+    partial::Partial,
+};
 use crate::{
     error::Error,
     transport::{Ask, Opened, Transport},
@@ -280,16 +285,6 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// Leaves away what is more than so many bytes, and tells how many there are then.
-fn shorten(batch: &mut [Bytes], most: u64) -> u64 {
-    let mut left = most;
-    for chunk in batch {
-        chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-        left -= chunk.len() as u64;
-    }
-    most - left
-}
-
 /// Decides whether another stream would help.
 struct Help {
     /// When the last stream had begun, and how much was here then.
@@ -343,22 +338,6 @@ impl Help {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_others_fetch_is_left_away() {
-        let batch = || [&b"abc"[..], b"", b"de"].map(Bytes::from_static);
-        for (most, taken, rest) in [
-            (0, 0, ""),
-            (2, 2, "ab"),
-            (3, 3, "abc"),
-            (4, 4, "abcd"),
-            (u64::MAX, 5, "abcde"),
-        ] {
-            let mut batch = batch();
-            assert_eq!(shorten(&mut batch, most), taken);
-            assert_eq!(batch.concat(), rest.as_bytes());
-        }
-    }
 
     #[test]
     fn helpers_come_one_by_one_while_they_help() {

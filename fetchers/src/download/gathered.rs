@@ -6,11 +6,11 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt, stream::ReadyChunks};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{error::Error, transport::Body};
@@ -84,6 +84,57 @@ async fn gather(mut body: Body, to: mpsc::Sender<Result<Vec<Bytes>, Error>>) {
     }
 }
 
+/// The chunks of a body that are there, for whoever reads it in a task of its own: nothing is handed on.
+pub(crate) struct Ready {
+    chunks: ReadyChunks<Body>,
+    /// What came behind the chunks of the last batch.
+    error: Option<Error>,
+}
+
+impl Ready {
+    pub(crate) fn new(body: Body) -> Self {
+        Self {
+            chunks: body.ready_chunks(MOST_CHUNKS),
+            error: None,
+        }
+    }
+}
+
+impl Stream for Ready {
+    type Item = Result<Vec<Bytes>, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(error) = self.error.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let Some(chunks) = ready!(self.chunks.poll_next_unpin(context)) else {
+            return Poll::Ready(None);
+        };
+        let mut batch = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
+            match chunk {
+                Ok(chunk) => batch.push(chunk),
+                Err(error) if batch.is_empty() => return Poll::Ready(Some(Err(error))),
+                Err(error) => {
+                    self.error = Some(error);
+                    break;
+                }
+            }
+        }
+        Poll::Ready(Some(Ok(batch)))
+    }
+}
+
+/// Leaves away what is more than so many bytes, and tells how many there are then.
+pub(crate) fn shorten(batch: &mut [Bytes], most: u64) -> u64 {
+    let mut left = most;
+    for chunk in batch {
+        chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        left -= chunk.len() as u64;
+    }
+    most - left
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -141,6 +192,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_ready_comes_together_and_an_error_after_it() {
+        let (send, late) = oneshot::channel();
+        let there = stream::iter([chunk(1, 10), chunk(2, 20)]);
+        let later = stream::once(async move { late.await.unwrap() });
+        let body = there.chain(later).chain(stream::iter([Err(broken()), chunk(4, 4)]));
+        let mut ready = Ready::new(body.boxed());
+        assert_eq!(ready.next().await.unwrap().unwrap(), [vec![1; 10], vec![2; 20]]);
+        send.send(chunk(3, 30)).unwrap();
+        assert_eq!(ready.next().await.unwrap().unwrap(), [vec![3; 30]]);
+        ready.next().await.unwrap().unwrap_err();
+        assert!(Ready::new(stream::empty().boxed()).next().await.is_none());
+    }
+
+    #[tokio::test]
     async fn an_empty_body_has_no_batch_and_one_that_nobody_wants_ends() {
         assert!(Gathered::new(stream::empty().boxed()).next().await.is_none());
         let (alive, gone) = oneshot::channel::<()>();
@@ -150,5 +215,21 @@ mod tests {
         });
         drop(Gathered::new(body.boxed()));
         gone.await.unwrap_err();
+    }
+
+    #[test]
+    fn what_others_fetch_is_left_away() {
+        let batch = || [&b"abc"[..], b"", b"de"].map(Bytes::from_static);
+        for (most, taken, rest) in [
+            (0, 0, ""),
+            (2, 2, "ab"),
+            (3, 3, "abc"),
+            (4, 4, "abcd"),
+            (u64::MAX, 5, "abcde"),
+        ] {
+            let mut batch = batch();
+            assert_eq!(shorten(&mut batch, most), taken);
+            assert_eq!(batch.concat(), rest.as_bytes());
+        }
     }
 }

@@ -311,7 +311,7 @@ impl Fetcher<'_> {
                 other => other.into(),
             })?;
             if *staged.id() != delta.head().id {
-                return Err(in_recipe(&of, delta.wrong_image(staged.id())));
+                return Err(in_recipe(&of, delta.wrong_image(&staged)));
             }
             commit(staged, &kept)
         });

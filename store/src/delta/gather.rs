@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     fs::File,
     io::{self, BufReader, BufWriter, Read},
     ops::Range,
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::{
     DeltaError, DeltaHead, DeltaPack, DeltaPatch, HeadRecipe, Rebuild, Reused, SealedRecipe, SparsePacks,
     chunks::Chunks,
+    frames::Frames,
     keys::{Keys, WantedKeys},
     pack_image::pieces,
     patch::{Patched, recipe_reader},
@@ -24,7 +25,7 @@ use crate::{
     pack::{
         Backend, Chunker, ContentRef, PackError, PackId, PackIndex, PackStore, Piece, PlanLimits, TAIL, Tail, plan,
     },
-    recipe::{RecipeHead, RecipeReader, Record, recipe_of, records_of},
+    recipe::{RecipeHead, RecipeReader, recipe_of, records_of},
     store::Store,
 };
 
@@ -32,10 +33,13 @@ use crate::{
 pub(super) const MAX_CONTENTS: usize = 400_000;
 /// Lists of lists go no deeper.
 pub(super) const DEEPEST: u8 = 8;
+/// Contents are asked for in ranges of so many bytes: some of them come side by side, and what comes long before it is
+/// read has to be kept.
+const LONGEST: u64 = 1 << 20;
 
 /// Finds out what of an image is missing, step by step, as what it asks for comes.
 pub struct Delta {
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     head: DeltaHead,
     /// The records of its recipe, and where they are sealed the keys of its objects.
     records: ContentRef,
@@ -43,8 +47,8 @@ pub struct Delta {
     /// As the packer has cut.
     chunker: Chunker,
     scratch: Arc<TempDir>,
-    sparse: Arc<SparsePacks>,
-    packs: Arc<PackStore>,
+    pub(super) sparse: Arc<SparsePacks>,
+    pub(super) packs: Arc<PackStore>,
     /// How many of the head's packs are open, from the newest on, and how many contents they have.
     opened: usize,
     contents: usize,
@@ -53,9 +57,9 @@ pub struct Delta {
     /// An image of the same name that the store has, and the chunks of its recipe.
     base: Option<ImageId>,
     base_recipe: Option<Chunks>,
-    recipe: Option<File>,
+    pub(super) recipe: Option<File>,
     wanted_keys: Option<WantedKeys>,
-    keys: Option<Arc<Keys>>,
+    pub(super) keys: Option<Arc<Keys>>,
     patched: Option<Patched>,
     survey: Option<Survey>,
 }
@@ -94,9 +98,6 @@ impl Need {
         self.ranges.iter().map(|(_, range)| range.end - range.start).sum()
     }
 }
-
-/// The frames that are needed: pack, start, end.
-pub(super) type Frames = BTreeSet<(PackId, u64, u64)>;
 
 impl Delta {
     /// An image that is to be rebuilt in `store`, where an image called `name` may have much of it. One that is sealed
@@ -239,54 +240,21 @@ impl Delta {
     /// The image's tar, though contents may still be on their way here: whoever reads it waits for what
     /// [is coming](SparsePacks::coming). It can be had once, after [`Self::step`] has asked for contents.
     pub fn early(&mut self) -> Result<Option<Box<Rebuild>>, DeltaError> {
-        match self.survey {
-            Some(_) => Ok(Some(Box::new(self.rebuild()?))),
+        match &self.survey {
+            Some(survey) => {
+                self.sparse.expect(survey.frames.read_once());
+                Ok(Some(Box::new(self.rebuild()?)))
+            }
             None => Ok(None),
         }
     }
 
-    /// Why another image was rebuilt than the head says. What came is looked through now: as long as all is well, nobody
-    /// takes a digest of it but of the whole.
-    pub fn wrong_image(&self, found: &ImageId) -> DeltaError {
-        match self.check_contents() {
-            Err(error) => error,
-            Ok(()) => DeltaError::WrongImage {
-                expected: Box::new(self.head.id),
-                found: Box::new(*found),
-            },
-        }
-    }
-
-    /// Takes the digest of every content that came in packs.
-    fn check_contents(&self) -> Result<(), DeltaError> {
-        let Some(recipe) = &self.recipe else { return Ok(()) };
-        let mut recipe = recipe_reader(recipe)?;
-        let mut objects = 0;
-        while let Some(record) = recipe.next().map_err(DeltaError::Recipe)? {
-            let Record::Object(digest, length) = record else {
-                continue;
-            };
-            let key = self.keys.as_ref().map(|keys| keys.of(objects)).transpose();
-            let key = key.map_err(DeltaError::Temporary)?;
-            objects += 1;
-            let mut left = vec![ContentRef { digest, length, key }];
-            while let Some(content) = left.pop() {
-                let located = self.packs.locate(&content.name());
-                // The rest was here already.
-                if located.is_some_and(|located| self.sparse.has(&located.pack, &located.range))
-                    && let Piece::Parts(parts) = self.packs.piece(&content)?
-                {
-                    left.extend(parts);
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn rebuild(&mut self) -> Result<Rebuild, DeltaError> {
+        let holds_some = self.reused().files > 0;
         let bases = self.survey.as_mut().map(|survey| std::mem::take(&mut survey.bases));
         Ok(Rebuild {
             store: self.store.clone(),
+            holds_some,
             recipe: self.recipe_reader()?,
             packs: self.packs.clone(),
             patched: self.patched.take(),
@@ -374,7 +342,7 @@ impl Delta {
     /// Puts the recipe together, or tells what of it is missing.
     fn gather_recipe(&mut self) -> Result<Option<Need>, DeltaError> {
         let content = self.records.clone();
-        let mut frames = Frames::new();
+        let mut frames = Frames::default();
         let found = needs(&self.packs, &content, self.base_recipe.as_ref(), &mut frames, &mut 0)?;
         if let Err(missing) = found {
             return self.next_end(&missing).map(Some);
@@ -426,15 +394,19 @@ impl Delta {
     /// What of these frames is not here yet.
     fn missing(&self, source: Source, frames: &Frames) -> Option<Need> {
         let mut by_pack: HashMap<PackId, Vec<Range<u64>>> = HashMap::new();
-        for (pack, start, end) in frames {
-            if !self.sparse.has(pack, &(*start..*end)) {
-                by_pack.entry(*pack).or_default().push(*start..*end);
+        for (pack, range) in frames.iter() {
+            if !self.sparse.has(pack, &range) {
+                by_pack.entry(*pack).or_default().push(range);
             }
+        }
+        let mut limits = PlanLimits::default();
+        if source == Source::Contents {
+            limits.longest = LONGEST;
         }
         let mut ranges = Vec::new();
         for pack in &self.head.packs {
             let wanted = by_pack.remove(&pack.id).unwrap_or_default();
-            let requests = plan(&wanted, &PlanLimits::default());
+            let requests = plan(&wanted, &limits);
             ranges.extend(requests.into_iter().map(|request| (pack.id, request.range)));
         }
         (!ranges.is_empty()).then_some(Need { source, ranges })
@@ -449,8 +421,8 @@ impl Delta {
     }
 }
 
-/// Adds the frames that are needed for a content, where what `chunks` has is not. The inner error is a content that no
-/// open pack has. What is here is counted into `local`.
+/// Adds the frames that are needed for a content, where what `chunks` has is not, in the order in which they will be read.
+/// The inner error is a content that no open pack has. What is here is counted into `local`.
 pub(super) fn needs(
     packs: &PackStore,
     content: &ContentRef,
@@ -468,11 +440,11 @@ pub(super) fn needs(
             return Ok(Err(content));
         };
         if !located.is_list {
-            frames.insert((located.pack, located.range.start, located.range.end));
+            frames.add(&located, content.key.is_some());
             continue;
         }
         let parts = parts_of(packs, &content, located.pack, depth)?;
-        left.extend(parts.into_iter().map(|part| (part, depth + 1)));
+        left.extend(parts.into_iter().rev().map(|part| (part, depth + 1)));
     }
     Ok(Ok(()))
 }
@@ -502,6 +474,11 @@ impl Store {
         let file = self.open_object(id).ok()?;
         let metadata = file.metadata().ok()?;
         (metadata.is_file() && metadata.len() == size).then_some(file)
+    }
+
+    /// Whether it may have any object. A new one has none.
+    pub(super) fn has_objects(&self) -> bool {
+        std::fs::read_dir(self.objects_dir()).is_ok_and(|mut objects| objects.next().is_some())
     }
 
     pub(super) fn open_object(&self, id: &ObjectId) -> io::Result<File> {

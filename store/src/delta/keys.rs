@@ -7,7 +7,8 @@ use std::{
 
 use super::{
     DeltaError,
-    gather::{Frames, MAX_CONTENTS, parts_of},
+    frames::Frames,
+    gather::{MAX_CONTENTS, parts_of},
     sealed::KEY,
 };
 use crate::{
@@ -76,7 +77,7 @@ impl WantedKeys {
     /// Where in the packs they are. The inner error is a content that no open pack has.
     pub(super) fn find(&self, packs: &PackStore) -> Result<Result<FoundKeys, ContentRef>, DeltaError> {
         let mut found = FoundKeys {
-            frames: Frames::new(),
+            frames: Frames::default(),
             leaves: Vec::new(),
         };
         let mut left = vec![(self.content.clone(), 0, 0)];
@@ -88,9 +89,7 @@ impl WantedKeys {
                 return Ok(Err(content));
             };
             if !located.is_list {
-                found
-                    .frames
-                    .insert((located.pack, located.range.start, located.range.end));
+                found.frames.add(&located, true);
                 found.leaves.push((content, start));
                 continue;
             }

@@ -34,6 +34,8 @@ pub struct Reused {
 /// It is believed by nobody until the image ID of all of it was taken.
 pub struct Rebuild {
     pub(super) store: Arc<Store>,
+    /// Whether the store has any of its objects.
+    pub(super) holds_some: bool,
     pub(super) recipe: RecipeReader<BufReader<File>>,
     pub(super) packs: Arc<PackStore>,
     pub(super) patched: Option<Patched>,
@@ -92,7 +94,11 @@ impl Rebuild {
 
     /// A content that the store has, or that came in a patch.
     fn local(&self, id: &ObjectId, size: u64) -> io::Result<Option<io::Take<File>>> {
-        match (self.store.held_object(id, size), &self.patched) {
+        let held = match self.holds_some {
+            true => self.store.held_object(id, size),
+            false => None,
+        };
+        match (held, &self.patched) {
             (Some(file), _) => Ok(Some(file.take(size))),
             (None, Some(patched)) => patched.content(id, size),
             (None, None) => Ok(None),

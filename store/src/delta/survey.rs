@@ -3,13 +3,7 @@ use std::{collections::HashMap, fs::File, io::BufReader};
 use dhow_image::{ArchiveError, EntryKind, ImageId, ImageManifest, TarReader};
 use sha2::{Digest, Sha256};
 
-use super::{
-    DeltaError, Reused,
-    chunks::Chunks,
-    gather::{Frames, needs},
-    keys::Keys,
-    patch::Patched,
-};
+use super::{DeltaError, Reused, chunks::Chunks, frames::Frames, gather::needs, keys::Keys, patch::Patched};
 use crate::{
     object::ObjectId,
     pack::{Chunker, ContentRef, PackStore, WHOLE},
@@ -61,15 +55,17 @@ impl Survey {
             Some(id) => base_files(store, id)?,
             None => HashMap::new(),
         };
+        // In a new store, nothing is looked for.
+        let holds_some = store.has_objects();
         let mut manifest = None;
-        let (mut frames, mut bases) = (Frames::new(), HashMap::new());
+        let (mut frames, mut bases) = (Frames::default(), HashMap::new());
         let mut reused = Reused::default();
         let mut objects = 0;
         let mut tar = TarReader::of_known(RecipeTar::new(recipe));
         let outcome = for_each_object(&mut tar, &mut manifest, |path, id, size| {
             let number = objects;
             objects += 1;
-            if store.held_object(&id, size).is_some() {
+            if holds_some && store.held_object(&id, size).is_some() {
                 reused.files += size;
                 return Ok(None);
             }
@@ -86,8 +82,9 @@ impl Survey {
                     .map_err(DeltaError::Temporary)?,
             };
             // Whoever packs cuts no shorter content.
-            let old = base.get(&path).filter(|_| size > WHOLE as u64);
-            let chunks = old.and_then(|old| Chunks::of(store.open_object(old).ok()?, chunker).ok());
+            let known = bases.get(&id).or_else(|| base.get(&path)).copied();
+            let old = known.filter(|_| size > WHOLE as u64);
+            let chunks = old.and_then(|old| Chunks::of(store.open_object(&old).ok()?, chunker).ok());
             let mut local = 0;
             if let Err(missing) = needs(packs, &content, chunks.as_ref(), &mut frames, &mut local)? {
                 return Ok(Some(missing));
@@ -95,7 +92,7 @@ impl Survey {
             if local > 0
                 && let Some(old) = old
             {
-                bases.insert(id, *old);
+                bases.insert(id, old);
             }
             reused.chunks += local;
             reused.packs += size - local.min(size);

@@ -1,6 +1,14 @@
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, io::Read, path::Path, sync::Arc};
+use std::{
+    fs,
+    io::Read,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use dhow_image::{BuildOptions, Compression, ImageId, ImageManifest, Labels, Limits, Name, build};
 use serde_json::json;
@@ -14,7 +22,7 @@ use super::*;
 use crate::{
     Standing, Store,
     pack::{
-        Backend, Directory, Layers, PackId,
+        Backend, Directory, Layers, PackError, PackId,
         conformance::{noise, text},
     },
 };
@@ -108,7 +116,7 @@ impl World {
                 Step::Ready(rebuild) => {
                     let staged = self.store.stage(rebuild)?;
                     if *staged.id() != delta.head().id {
-                        return Err(delta.wrong_image(staged.id()));
+                        return Err(delta.wrong_image(&staged));
                     }
                     let id = staged.commit(&json!({}), Standing::Verified)?;
                     return Ok(Fetched {
@@ -395,44 +403,163 @@ fn what_is_coming_is_waited_for_and_what_does_not_come_is_an_error() {
     assert_eq!(read, [Ok(Some(vec![7; 20])), Err(std::io::ErrorKind::UnexpectedEof)]);
 }
 
+/// Brings an image while it is put together: as many ranges of its contents as `brought` says, each piece as `bend` makes
+/// it.
+fn fetch_early(
+    world: &World,
+    head: &DeltaHead,
+    brought: impl Fn(usize) -> usize,
+    bend: impl Fn(&PackId, u64, &mut Vec<u8>),
+) -> Result<ImageId, DeltaError> {
+    let mut delta = Delta::new(world.store.clone(), head.clone(), &name()).unwrap();
+    let sparse = delta.sparse().clone();
+    let bring = |(pack, range): &(PackId, std::ops::Range<u64>)| {
+        for start in range.clone().step_by(1000) {
+            let piece = start..range.end.min(start + 1000);
+            let mut content = world.packs.read(pack, piece.clone()).unwrap().unwrap();
+            bend(pack, start, &mut content);
+            sparse.write(pack, start, &content).unwrap();
+            sparse.came(pack, piece).unwrap();
+        }
+    };
+    assert!(delta.early().unwrap().is_none(), "nothing is known yet");
+    let need = loop {
+        match delta.step().unwrap() {
+            Step::Need(need) if need.source == Source::Contents => break need,
+            Step::Need(need) => need.ranges.iter().for_each(bring),
+            Step::Ready(_) => panic!("nothing was asked for"),
+        }
+    };
+    let (coming, rebuild) = (sparse.coming(), delta.early().unwrap().unwrap());
+    std::thread::scope(|scope| {
+        let staging = scope.spawn(|| {
+            let staged = world.store.stage(rebuild)?;
+            match *staged.id() == head.id {
+                true => Ok(head.id),
+                false => Err(delta.wrong_image(&staged)),
+            }
+        });
+        let brought = brought(need.ranges.len());
+        need.ranges[..brought].iter().for_each(bring);
+        drop(coming);
+        staging.join().unwrap()
+    })
+}
+
 #[test]
 fn an_image_is_put_together_while_it_comes() {
     let mut world = World::new();
-    let tar = archive("1", &files());
-    let head = world.publish(&tar);
-    let fetch = |brings_all: bool| {
-        let mut delta = Delta::new(world.store.clone(), head.clone(), &name()).unwrap();
-        let sparse = delta.sparse().clone();
-        let bring = |(pack, range): &(PackId, std::ops::Range<u64>)| {
-            for start in range.clone().step_by(1000) {
-                let piece = start..range.end.min(start + 1000);
-                let content = world.packs.read(pack, piece.clone()).unwrap().unwrap();
-                sparse.write(pack, start, &content).unwrap();
-                sparse.came(pack, piece).unwrap();
-            }
-        };
-        assert!(delta.early().unwrap().is_none(), "nothing is known yet");
-        let need = loop {
-            match delta.step().unwrap() {
-                Step::Need(need) if need.source == Source::Contents => break need,
-                Step::Need(need) => need.ranges.iter().for_each(bring),
-                Step::Ready(_) => panic!("nothing was asked for"),
-            }
-        };
-        let (coming, rebuild) = (sparse.coming(), delta.early().unwrap().unwrap());
-        std::thread::scope(|scope| {
-            let staging = scope.spawn(|| Ok(*world.store.stage(rebuild)?.id()));
-            let brought = need.ranges.len() - usize::from(!brings_all);
-            need.ranges[..brought].iter().for_each(bring);
-            drop(coming);
-            staging.join().unwrap()
-        })
-    };
-    let staged: Result<ImageId, crate::StoreError> = fetch(true);
-    assert_eq!(staged.unwrap(), head.id);
-    let error = fetch(false).unwrap_err();
+    let head = world.publish(&archive("1", &files()));
+    assert_eq!(fetch_early(&world, &head, |all| all, |_, _, _| ()).unwrap(), head.id);
+    let error = fetch_early(&world, &head, |all| all - 1, |_, _, _| ()).unwrap_err();
     let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
     let told: Vec<_> = causes.map(ToString::to_string).collect();
     assert!(told.join(": ").contains("has not come"), "{told:?}");
     assert_eq!(world.left(), 0);
+}
+
+/// What was damaged in a frame that nobody has kept is found in what came of it.
+#[test]
+fn a_pack_that_lies_is_named_though_it_was_not_kept() {
+    let mut world = World::new();
+    // Noise is stored as it is, so each byte of a frame is one of a file.
+    let old = world.publish(&archive("1", &[("large", noise(1, 2 << 20))]));
+    let files = [
+        ("large", noise(1, 2 << 20)),
+        ("new", noise(2, 60_000)),
+        ("other", noise(3, 300_000)),
+    ];
+    let head = world.publish(&archive("2", &files));
+    for (liar, at) in [
+        (old.packs[0], 1_000_000),
+        (head.packs[1], 30_000),
+        (head.packs[1], 200_000),
+    ] {
+        let bend = |pack: &PackId, start: u64, bytes: &mut Vec<u8>| {
+            if *pack == liar.id && (start..start + bytes.len() as u64).contains(&at) {
+                bytes[(at - start) as usize] ^= 1;
+            }
+        };
+        match fetch_early(&world, &head, |all| all, bend).unwrap_err() {
+            DeltaError::Pack(PackError::Damaged { pack, problem }) => {
+                assert_eq!((pack, problem), (liar.id, "a content is not what its name says"));
+            }
+            error => panic!("{error}"),
+        }
+    }
+    assert_eq!(world.left(), 0);
+}
+
+/// Whether it was woken.
+struct Bell(AtomicBool);
+
+impl std::task::Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn what_is_read_once_waits_in_memory_for_as_long_as_there_is_room() {
+    const FRAME: u64 = 1 << 20;
+    let directory = TempDir::new().unwrap();
+    let id = PackId::from_bytes([1; 32]);
+    let pack = DeltaPack {
+        id,
+        size: 8 * FRAME,
+        end: 8 * FRAME,
+        end_digest: [0; 32],
+    };
+    let sparse = Arc::new(SparsePacks::new(directory.path().to_owned(), &[pack]));
+    let frame = |number: u64| number * FRAME..(number + 1) * FRAME;
+    sparse.expect((0..7).map(|number| (&id, frame(number))));
+    let write = |number: u64| {
+        sparse
+            .write(&id, number * FRAME, &vec![number as u8; FRAME as usize])
+            .unwrap();
+        sparse.came(&id, frame(number)).unwrap();
+    };
+    let read = |number: u64| sparse.read(&id, frame(number)).map(|bytes| bytes.unwrap()[500]);
+    let bell = Arc::new(Bell(AtomicBool::new(false)));
+    let has_room = || {
+        let waker = bell.clone().into();
+        sparse.poll_room(&mut std::task::Context::from_waker(&waker)).is_ready()
+    };
+    let in_files = || fs::read_dir(directory.path()).unwrap().count();
+
+    let coming = sparse.coming();
+    for number in 0..4 {
+        assert!(has_room());
+        write(number);
+    }
+    assert!(!has_room());
+    assert_eq!(in_files(), 0);
+    write(4);
+    assert_eq!(in_files(), 1);
+    assert_eq!((read(0).unwrap(), read(1).unwrap(), read(4).unwrap()), (0, 1, 4));
+    assert!(bell.0.swap(false, Ordering::SeqCst), "half of it is free");
+    assert!(has_room());
+    read(0).unwrap_err();
+    assert_eq!(read(4).unwrap(), 4, "what is in the file stays");
+
+    write(5);
+    write(6);
+    assert!(!has_room());
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| read(7));
+        // Whoever waits has to be served, if by way of the file.
+        while !has_room() {
+            std::thread::yield_now();
+        }
+        write(7);
+        assert_eq!(reader.join().unwrap().unwrap(), 7);
+    });
+    assert!(bell.0.swap(false, Ordering::SeqCst));
+    assert!(!has_room());
+    drop(coming);
+    assert!(has_room() && bell.0.load(Ordering::SeqCst));
+    assert_eq!(
+        (read(2).unwrap(), read(3).unwrap(), read(5).unwrap(), read(6).unwrap()),
+        (2, 3, 5, 6)
+    );
 }

@@ -25,6 +25,9 @@ pub trait Backend: Send + Sync {
     /// These bytes of a pack, all of them: a pack that ends before is an error ([`io::ErrorKind::UnexpectedEof`]).
     fn read(&self, pack: &PackId, range: Range<u64>) -> io::Result<Option<Vec<u8>>>;
 
+    /// Takes back what [`Self::read`] gave, when it is needed no longer: its memory may serve for what is read next.
+    fn reuse(&self, _bytes: Vec<u8>) {}
+
     /// Keeps a pack of `size` bytes, unless it is there. Once this returns, it is there whole and on stable storage;
     /// until then nobody sees it. What is not the pack that its name says is refused
     /// ([`io::ErrorKind::InvalidData`]) and not kept; [`verified`] sees to that.

@@ -15,7 +15,7 @@ pub const MAX_FRAME: usize = 1 << 20;
 /// The most bytes that a frame can be stored as: those, an eighth for padding, and some for keeping.
 pub const MAX_STORED: u32 = (MAX_FRAME + MAX_FRAME / 8 + 1024) as u32;
 
-const NOT_ITS_NAME: &str = "a content is not what its name says";
+pub(crate) const NOT_ITS_NAME: &str = "a content is not what its name says";
 
 /// A frame that has been read: contents, one after the other. What it holds is verified when it is taken out.
 pub struct Frame {
@@ -42,8 +42,14 @@ pub(super) struct FrameFacts<'a> {
 }
 
 impl Frame {
-    /// Undoes the layers of a frame, in which `content` is. The key is that content's.
-    pub(super) fn open(facts: FrameFacts<'_>, stored: &[u8], content: &ContentRef) -> Result<Self, PackError> {
+    /// Undoes the layers of a frame, in which `content` is. The key is that content's. It is expanded into `buffer`, whatever
+    /// that holds.
+    pub(super) fn open(
+        facts: FrameFacts<'_>,
+        stored: &[u8],
+        content: &ContentRef,
+        buffer: Vec<u8>,
+    ) -> Result<Self, PackError> {
         let damaged = |problem| PackError::Damaged {
             pack: facts.pack,
             problem,
@@ -74,11 +80,13 @@ impl Frame {
             return Err(damaged("a frame is too long"));
         }
         let body = body.as_deref().unwrap_or(stored);
-        let bytes = match facts.flags & COMPRESSED {
-            0 if body.len() == length => body.to_vec(),
+        let mut bytes = buffer;
+        bytes.clear();
+        match facts.flags & COMPRESSED {
+            0 if body.len() == length => bytes.extend_from_slice(body),
             0 => return Err(damaged("a frame has not the length of its contents")),
-            _ => expand(body, length).map_err(damaged)?,
-        };
+            _ => expand(body, length, &mut bytes).map_err(damaged)?,
+        }
         Ok(Self {
             pack: facts.pack,
             is_list: facts.is_list,
@@ -124,6 +132,11 @@ impl Frame {
             true => Ok(Part::Bytes(range)),
             false => Err(self.damaged(NOT_ITS_NAME)),
         }
+    }
+
+    /// The buffer, for another frame.
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// All that it expands to.

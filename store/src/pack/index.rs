@@ -54,8 +54,8 @@ pub struct PackIndex {
     frames: Vec<FrameRecord>,
     byte_frames: u32,
     contents: Vec<(ContentName, u32)>,
-    /// Numbers of contents, in the order of their names.
-    by_name: Vec<u32>,
+    /// Numbers of contents, in the order of their names, each beside how its name begins: most are told apart by that.
+    by_name: Vec<(u32, u32)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -142,10 +142,12 @@ impl PackIndex {
             })
             .collect();
         let frames = read_frames(frames, &contents, tail).map_err(damaged)?;
-        let mut by_name: Vec<_> = (0..tail.contents).collect();
-        let name = |&number: &u32| contents[number as usize].0;
-        by_name.sort_unstable_by_key(name);
-        if by_name.windows(2).any(|pair| name(&pair[0]) == name(&pair[1])) {
+        let name = |number: u32| contents[number as usize].0;
+        let mut by_name: Vec<_> = (0..tail.contents)
+            .map(|number| (beginning(&name(number)), number))
+            .collect();
+        by_name.sort_unstable_by_key(|&(beginning, number)| (beginning, name(number)));
+        if by_name.windows(2).any(|pair| name(pair[0].1) == name(pair[1].1)) {
             return Err(damaged("it has two contents of one name"));
         }
         Ok(Self {
@@ -186,10 +188,12 @@ impl PackIndex {
 
     /// The frame in which a content is.
     pub fn find(&self, name: &ContentName) -> Option<FrameId> {
-        let place = self
-            .by_name
-            .binary_search_by_key(name, |&number| self.contents[number as usize].0);
-        let number = self.by_name[place.ok()?];
+        let begins = beginning(name);
+        let place = self.by_name.binary_search_by(|&(beginning, number)| {
+            let ordering = beginning.cmp(&begins);
+            ordering.then_with(|| self.contents[number as usize].0.cmp(name))
+        });
+        let (_, number) = self.by_name[place.ok()?];
         let after = self.frames.partition_point(|frame| frame.first <= number);
         Some(FrameId(after as u32 - 1))
     }
@@ -218,6 +222,17 @@ impl PackIndex {
     /// Undoes the layers of a frame that stood at [`Self::range`]. `content` must be in it, and brings the key if it is
     /// sealed.
     pub fn open(&self, frame: FrameId, stored: &[u8], content: &ContentRef) -> Result<Frame, PackError> {
+        self.open_in(frame, stored, content, Vec::new())
+    }
+
+    /// The same, in a buffer of an earlier frame.
+    pub(super) fn open_in(
+        &self,
+        frame: FrameId,
+        stored: &[u8],
+        content: &ContentRef,
+        buffer: Vec<u8>,
+    ) -> Result<Frame, PackError> {
         let range = self.range(frame);
         if stored.len() as u64 != range.end - range.start {
             return Err(PackError::Damaged {
@@ -234,7 +249,7 @@ impl PackIndex {
             is_list: self.is_list(frame),
             contents: &self.contents[first..end],
         };
-        Frame::open(facts, stored, content)
+        Frame::open(facts, stored, content, buffer)
     }
 
     /// A content of a frame of a pack that is not sealed: its name is its digest.
@@ -300,6 +315,11 @@ pub(super) fn encode(flags: u8, byte_frames: u32, frames: &[(u32, u32)], content
     index.extend_from_slice(&digest);
     index.extend_from_slice(END_MAGIC);
     index
+}
+
+/// How a name begins, in the order of names.
+fn beginning(name: &ContentName) -> u32 {
+    u32::from_be_bytes(*name.as_bytes().first_chunk().expect("a name has 32 bytes"))
 }
 
 fn number(bytes: &[u8]) -> u32 {

@@ -29,7 +29,8 @@ const DEEPEST: u32 = 8;
 /// How much is read of a pack's end before it is known how long the index is.
 const TAIL_GUESS: u64 = 64 << 10;
 
-/// How many frames are kept after they were read: contents that follow each other may be in several packs by turns.
+/// How many frames are kept after they were read, and as many frames of lists: contents that follow each other may be in
+/// several packs by turns. A frame of bytes is read again only if another one was read meanwhile.
 const KEPT_FRAMES: usize = 4;
 
 /// The packs of a backend, or some of them, and what is in them.
@@ -39,8 +40,14 @@ const KEPT_FRAMES: usize = 4;
 pub struct PackStore {
     backend: Arc<dyn Backend>,
     packs: Vec<PackIndex>,
-    /// The frames that were read last, the newest first.
-    recent: Mutex<VecDeque<(PackId, FrameId, Arc<Frame>)>>,
+    recent: Mutex<Recent>,
+}
+
+/// The frames that were read last, the newest first.
+#[derive(Default)]
+struct Recent {
+    bytes: VecDeque<(PackId, FrameId, Arc<Frame>)>,
+    lists: VecDeque<(PackId, FrameId, Arc<Frame>)>,
 }
 
 /// What a pack has of a content.
@@ -327,6 +334,10 @@ impl PackStore {
         })?;
         let pack = *index.pack();
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = match index.is_list(id) {
+            true => &mut recent.lists,
+            false => &mut recent.bytes,
+        };
         let kept = recent.iter().find(|(of, frame, _)| (*of, *frame) == (pack, id));
         if let Some((_, _, frame)) = kept
             && !index.is_sealed()
@@ -334,8 +345,11 @@ impl PackStore {
             return Ok((pack, Arc::clone(frame)));
         }
         let stored = self.read(&pack, index.range(id))?;
-        let frame = Arc::new(index.open(id, &stored, content)?);
-        recent.truncate(KEPT_FRAMES - 1);
+        let oldest = (recent.len() == KEPT_FRAMES).then(|| recent.pop_back()).flatten();
+        let oldest = oldest.and_then(|(_, _, frame)| Arc::into_inner(frame));
+        let buffer = oldest.map(Frame::into_buffer).unwrap_or_default();
+        let frame = Arc::new(index.open_in(id, &stored, content, buffer)?);
+        self.backend.reuse(stored);
         recent.push_front((pack, id, Arc::clone(&frame)));
         Ok((pack, frame))
     }

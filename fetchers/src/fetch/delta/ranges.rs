@@ -2,26 +2,33 @@
 
 use std::{
     fs::File,
+    future::poll_fn,
     io,
     ops::Range,
-    os::unix::fs::FileExt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
+use bytes::Bytes;
 use dhow_store::{
     delta::{DeltaError, DeltaHead, DeltaPatch, Need, SparsePacks},
     pack::PackId,
 };
 use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
+use tokio::task::JoinSet;
 use url::Url;
 
 use super::{Fetcher, Place, beside, in_recipe};
 use crate::{
-    download::Pace,
+    download::{Pace, Ready, shorten},
     error::{Error, shown},
-    progress::{Note, Phase},
+    progress::{Note, Phase, Progress},
     retry::RetryPolicy,
-    transport::{Ask, Transport},
+    transport::{Ask, Body, Transport},
+    vectored,
 };
 
 /// How many ranges come side by side.
@@ -31,11 +38,55 @@ const OPENING: u32 = 4;
 /// An attempt that brings fewer bytes than this counts as a failed one.
 const WORTHWHILE: u64 = 64 << 10;
 
+/// So long it is waited for room in memory. A server is not kept waiting while a disk is slow.
+const ROOM: Duration = Duration::from_secs(1);
+
 /// A range of a file that is known to have `size` bytes, and where its bytes go.
-struct Wanted<'a> {
+struct Wanted {
     range: Range<u64>,
     size: u64,
-    write: &'a (dyn Fn(u64, &[u8]) -> io::Result<()> + Sync),
+    to: Sink,
+}
+
+/// What keeps the bytes of a range.
+#[derive(Clone)]
+enum Sink {
+    File(Arc<File>),
+    Pack(Arc<SparsePacks>, PackId),
+}
+
+/// A body of which the bytes up to `end` are wanted, and up to where they have come.
+struct Coming {
+    body: Body,
+    place: String,
+    at: Arc<AtomicU64>,
+    end: u64,
+    to: Sink,
+    pace: Pace,
+    progress: Arc<dyn Progress>,
+}
+
+impl Sink {
+    /// Waits until what comes next need not be written to the disk.
+    async fn room(&self) {
+        if let Self::Pack(sparse, _) = self {
+            let _ = tokio::time::timeout(ROOM, poll_fn(|context| sparse.poll_room(context))).await;
+        }
+    }
+
+    fn write(&self, from: u64, batch: &[Bytes]) -> io::Result<()> {
+        match self {
+            Self::File(file) => vectored::write_all_at(file, batch, from),
+            Self::Pack(sparse, pack) => {
+                let mut at = from;
+                for chunk in batch {
+                    sparse.write(pack, at, chunk)?;
+                    at += chunk.len() as u64;
+                }
+                sparse.came(pack, from..at)
+            }
+        }
+    }
 }
 
 impl Fetcher<'_> {
@@ -46,11 +97,12 @@ impl Fetcher<'_> {
             .progress
             .begin(Phase::Patch, &shown(&url), Some(patch.size));
         let file = tempfile::tempfile_in(self.context.store.tmp_dir()).map_err(Error::Temporary)?;
+        let kept = file.try_clone().map_err(Error::Temporary)?;
         let transport = self.transport(&url, place)?;
         let wanted = Wanted {
             range: 0..patch.size,
             size: patch.size,
-            write: &|at, bytes| file.write_all_at(bytes, at),
+            to: Sink::File(Arc::new(kept)),
         };
         self.fetch_range(&*transport, &wanted, place.patience).await?;
         Ok(file)
@@ -62,7 +114,7 @@ impl Fetcher<'_> {
         place: &Place<'_>,
         head: &DeltaHead,
         need: &Need,
-        sparse: &SparsePacks,
+        sparse: &Arc<SparsePacks>,
         bytes: u64,
     ) -> Result<(), Error> {
         let archive = &place.endpoint.archive;
@@ -84,10 +136,7 @@ impl Fetcher<'_> {
                 let wanted = Wanted {
                     range: range.clone(),
                     size,
-                    write: &|at, bytes| {
-                        sparse.write(pack, at, bytes)?;
-                        sparse.came(pack, at..at + bytes.len() as u64)
-                    },
+                    to: Sink::Pack(sparse.clone(), *pack),
                 };
                 self.fetch_range(&*transport, &wanted, place.patience).await
             }));
@@ -102,10 +151,10 @@ impl Fetcher<'_> {
     async fn fetch_range(
         &self,
         transport: &dyn Transport,
-        wanted: &Wanted<'_>,
+        wanted: &Wanted,
         patience: &RetryPolicy,
     ) -> Result<(), Error> {
-        let at = AtomicU64::new(wanted.range.start);
+        let at = Arc::new(AtomicU64::new(wanted.range.start));
         let mut failed = 0;
         loop {
             let before = at.load(Ordering::Relaxed);
@@ -132,7 +181,7 @@ impl Fetcher<'_> {
     }
 
     /// Brings what is still missing of a range, in one request.
-    async fn attempt(&self, transport: &dyn Transport, wanted: &Wanted<'_>, at: &AtomicU64) -> Result<(), Error> {
+    async fn attempt(&self, transport: &dyn Transport, wanted: &Wanted, at: &Arc<AtomicU64>) -> Result<(), Error> {
         let options = &self.context.downloads;
         let (from, end) = (at.load(Ordering::Relaxed), wanted.range.end);
         let ask = Ask {
@@ -151,27 +200,48 @@ impl Fetcher<'_> {
         if opened.from != from || opened.size.is_some_and(|size| size != wanted.size) {
             return Err(Error::NoRanges { url: transport.place() });
         }
-        let mut body = match &options.limit {
-            Some(limit) => limit.clone().throttled(opened.body).boxed(),
-            None => opened.body,
+        let coming = Coming {
+            body: match &options.limit {
+                Some(limit) => limit.clone().throttled(opened.body).boxed(),
+                None => opened.body,
+            },
+            place: transport.place(),
+            at: at.clone(),
+            end,
+            to: wanted.to.clone(),
+            pace: Pace::new(options.least_rate, options.slow_after),
+            progress: self.context.progress.clone(),
         };
-        let mut pace = Pace::new(options.least_rate, options.slow_after);
+        // A task of its own, which the runtime lets run on the thread that reads the connection: to wake another thread for
+        // what comes costs more than to keep it. Dropped, the set ends it.
+        let mut task = JoinSet::new();
+        task.spawn(coming.keep());
+        let kept = task.join_next().await.expect("there is a task");
+        kept.expect("keeping what comes does not panic")
+    }
+}
+
+impl Coming {
+    /// Keeps what comes.
+    async fn keep(mut self) -> Result<(), Error> {
+        let mut body = Ready::new(self.body);
+        let from = self.at.load(Ordering::Relaxed);
         let mut next = from;
-        while next < end {
-            let Some(chunk) = pace.next(&mut body, || transport.place()).await else {
+        while next < self.end {
+            self.to.room().await;
+            let Some(batch) = self.pace.next(&mut body, || self.place.clone()).await else {
                 return Err(Error::Truncated {
-                    url: transport.place(),
+                    url: self.place,
                     received: next - from,
                     source: std::io::ErrorKind::UnexpectedEof.into(),
                 });
             };
-            let chunk = chunk?;
-            let left = usize::try_from(end - next).unwrap_or(usize::MAX);
-            let chunk = &chunk[..chunk.len().min(left)];
-            (wanted.write)(next, chunk).map_err(Error::Temporary)?;
-            next += chunk.len() as u64;
-            at.store(next, Ordering::Relaxed);
-            self.context.progress.advance(chunk.len() as u64);
+            let mut batch = batch?;
+            let taken = shorten(&mut batch, self.end - next);
+            self.to.write(next, &batch).map_err(Error::Temporary)?;
+            next += taken;
+            self.at.store(next, Ordering::Relaxed);
+            self.progress.advance(taken);
         }
         Ok(())
     }

@@ -109,7 +109,7 @@ impl Lie {
                         let staged = world.store.stage(rebuild).map_err(|error| told(&error))?;
                         return match *staged.id() == self.head.id {
                             true => Ok(*staged.id()),
-                            false => Err(told(&delta.wrong_image(staged.id()))),
+                            false => Err(told(&delta.wrong_image(&staged))),
                         };
                     }
                 }

@@ -20,23 +20,25 @@ pub(in crate::pack) fn compress(bytes: &[u8], level: i32) -> io::Result<Vec<u8>>
     Ok(body)
 }
 
-/// Expands to exactly `length` bytes, and to no more whatever the frame claims of itself.
-pub(in crate::pack) fn expand(body: &[u8], length: usize) -> Result<Vec<u8>, &'static str> {
-    let bytes = match body.split_first() {
-        Some((&AS_IT_IS, bytes)) => bytes.to_vec(),
+/// Expands to exactly `length` bytes, in an empty buffer, whatever the frame claims of itself.
+pub(in crate::pack) fn expand(body: &[u8], length: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    out.reserve_exact(length);
+    match body.split_first() {
+        Some((&AS_IT_IS, bytes)) if bytes.len() == length => out.extend_from_slice(bytes),
         Some((&ZSTANDARD, frame)) => {
-            decompress(frame, length).map_err(|_| "a frame does not decompress to its length")?
+            decompress(frame, out).map_err(|_| "a frame does not decompress to its length")?;
         }
+        Some((&AS_IT_IS, _)) => {}
         _ => return Err("a frame is compressed in an unknown way"),
-    };
-    if bytes.len() != length {
-        return Err("a frame does not decompress to its length");
     }
-    Ok(bytes)
+    match out.len() == length {
+        true => Ok(()),
+        false => Err("a frame does not decompress to its length"),
+    }
 }
 
 /// What decompression works with is made once a thread: it has more bytes than most frames.
-fn decompress(frame: &[u8], length: usize) -> io::Result<Vec<u8>> {
+fn decompress(frame: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
     thread_local! {
         static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
     }
@@ -45,6 +47,6 @@ fn decompress(frame: &[u8], length: usize) -> io::Result<Vec<u8>> {
             Some(decompressor) => decompressor,
             None => kept.insert(Decompressor::new()?),
         };
-        decompressor.decompress(frame, length)
+        decompressor.decompress_to_buffer(frame, out)
     })
 }
