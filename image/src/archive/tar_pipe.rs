@@ -17,9 +17,9 @@ use sha2::Digest;
 
 /// What is handed from thread to thread. Whoever waits is woken for each, which takes as long as some 10 KB do.
 const BUFFER: usize = 256 << 10;
-/// Both queues hold the same buffers, eight megabytes at most: small files take the reader's time and large ones the
+/// Both queues hold the same buffers, six megabytes at most: small files take the reader's time and large ones the
 /// others', and none should wait for another where these alternate.
-const QUEUE: usize = 32;
+const QUEUE: usize = 24;
 
 /// Runs `consume` on the tar inside of `archive`, and gives its result with the tar's image ID and size.
 ///

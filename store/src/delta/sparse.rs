@@ -16,7 +16,7 @@ use super::{
 use crate::pack::{Backend, PackId, Put};
 
 /// Of what is read once, so many bytes are held in memory; what comes while there are more goes into a file.
-const MOST_HELD: usize = 4 << 20;
+const MOST_HELD: usize = 2 << 20;
 
 /// So many buffers are kept for what is held next.
 const MOST_SPARE: usize = 8;
