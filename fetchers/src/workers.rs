@@ -1,16 +1,11 @@
 //! [`runtime`]: the threads that speak to the network.
 
-use std::{io, thread};
+use std::io;
 
 use tokio::runtime::{Builder, Runtime};
 
-/// A runtime to fetch in, with half as many threads as there are processors, and at least one. The others hash, unpack and
-/// write meanwhile, on threads made for that, and a connection that is handed from one thread to another for each piece
-/// that comes takes a tenth more of all processors' time.
+/// A runtime to fetch in. It has two threads for what comes: to hash, to unpack and to write are done on threads made for
+/// that.
 pub fn runtime() -> io::Result<Runtime> {
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    Builder::new_multi_thread()
-        .worker_threads((processors / 2).max(1))
-        .enable_all()
-        .build()
+    Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }

@@ -308,15 +308,46 @@ impl State {
             (None, None) => self.missing.len() == 1,
             _ => false,
         });
-        // The last bytes that came: those before the gap that reaches the end, or else the end.
+        // The last bytes that came: those before the gaps that reach the end side by side, or else the end. A gap that was
+        // divided for another stream has two parts, and may have come to nothing yet in either.
         let last = match self.size {
-            Some(size) => self
-                .missing
-                .iter()
-                .find(|(_, end)| *end == Some(size))
-                .map_or(size, |&(at, _)| at),
+            Some(size) => {
+                let mut last = size;
+                while let Some(&(at, _)) = (self.missing.iter()).find(|&&(at, end)| at < last && end == Some(last)) {
+                    last = at;
+                }
+                last
+            }
             None => self.missing.first().map_or(u64::MAX, |&(at, _)| at),
         };
         gaps_fit && self.missing.len() <= super::gaps::MOST && last <= length
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_fits_a_file_that_has_what_came() {
+        let state = |size, missing: &[(u64, Option<u64>)]| State {
+            version: Version::new("1"),
+            size,
+            missing: missing.to_vec(),
+        };
+        for (size, missing, least) in [
+            (Some(100), &[][..], 100),
+            (Some(100), &[(10, Some(100))], 10),
+            (Some(100), &[(10, Some(60)), (70, Some(100))], 70),
+            // Another stream was to bring a part, and nothing of it has come.
+            (Some(100), &[(10, Some(60)), (60, Some(100))], 10),
+            (Some(100), &[(60, Some(80)), (10, Some(60)), (80, Some(100))], 10),
+            (Some(100), &[(10, Some(60))], 100),
+            (None, &[(10, None)], 10),
+        ] {
+            let state = state(size, missing);
+            assert!(state.is_possible(least), "{missing:?}");
+            assert!(!state.is_possible(least - 1), "{missing:?}");
+        }
     }
 }

@@ -501,7 +501,7 @@ impl std::task::Wake for Bell {
 
 #[test]
 fn what_is_read_once_waits_in_memory_for_as_long_as_there_is_room() {
-    const FRAME: u64 = 1 << 20;
+    const FRAME: u64 = 1 << 19;
     let directory = TempDir::new().unwrap();
     let id = PackId::from_bytes([1; 32]);
     let pack = DeltaPack {
