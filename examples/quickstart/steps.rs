@@ -45,10 +45,7 @@ pub(crate) fn run() -> Result<()> {
     let archive = home.join("hello.aci");
     let built = build_image(&mut story, home, &archive)?;
     let (key, signature) = sign_image(&mut story, &archive)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime = dhow_fetchers::runtime()?;
     let id = runtime.block_on(publish_and_fetch(&mut story, home, &archive, &key, &signature, &built))?;
     drop(runtime);
     run_pod(&mut story, home, &id)?;

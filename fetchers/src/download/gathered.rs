@@ -1,4 +1,4 @@
-//! [`Gathered`]: a body whose chunks come in batches.
+//! [`Gathered`] and [`Ready`]: a body whose chunks come in batches.
 //!
 //! What servers send comes in chunks of 8 or 16 KiB. To wake another thread for each, and to write it by itself, costs more
 //! than its bytes do. So a task gathers them, which the runtime lets run on the thread that reads the connection, and hands
@@ -6,11 +6,11 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use futures::{FutureExt, Stream, StreamExt, stream::ReadyChunks};
+use futures::{Stream, StreamExt, stream::Fuse};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{error::Error, transport::Body};
@@ -46,47 +46,21 @@ impl Stream for Gathered {
     }
 }
 
-/// Hands on what is there, until the body ends or nobody listens. An error comes after the chunks before it.
-async fn gather(mut body: Body, to: mpsc::Sender<Result<Vec<Bytes>, Error>>) {
-    let mut next = body.next().await;
-    loop {
-        let mut batch = Vec::new();
-        let mut length = 0;
-        while let Some(Ok(chunk)) = next {
-            length += chunk.len();
-            batch.push(chunk);
-            next = None;
-            if length >= ENOUGH || batch.len() == MOST_CHUNKS {
-                break;
-            }
-            match body.next().now_or_never() {
-                Some(Some(there)) => next = Some(there),
-                Some(None) => {
-                    let _ = to.send(Ok(batch)).await;
-                    return;
-                }
-                None => break,
-            }
-        }
-        if !batch.is_empty() && to.send(Ok(batch)).await.is_err() {
-            return;
-        }
-        match next.take() {
-            Some(Err(error)) => {
-                let _ = to.send(Err(error)).await;
-                return;
-            }
-            _ => next = body.next().await,
-        }
-        if next.is_none() {
+/// Hands on what is there, until the body ends or nobody listens.
+async fn gather(body: Body, to: mpsc::Sender<Result<Vec<Bytes>, Error>>) {
+    let mut ready = Ready::new(body);
+    while let Some(batch) = ready.next().await {
+        let is_over = batch.is_err();
+        if to.send(batch).await.is_err() || is_over {
             return;
         }
     }
 }
 
-/// The chunks of a body that are there, for whoever reads it in a task of its own: nothing is handed on.
+/// The chunks of a body that are there, and where none is, the next. An error comes after the chunks before it. It is for
+/// whoever reads a body in a task of its own: nothing is handed on to another.
 pub(crate) struct Ready {
-    chunks: ReadyChunks<Body>,
+    body: Fuse<Body>,
     /// What came behind the chunks of the last batch.
     error: Option<Error>,
 }
@@ -94,7 +68,7 @@ pub(crate) struct Ready {
 impl Ready {
     pub(crate) fn new(body: Body) -> Self {
         Self {
-            chunks: body.ready_chunks(MOST_CHUNKS),
+            body: body.fuse(),
             error: None,
         }
     }
@@ -107,18 +81,19 @@ impl Stream for Ready {
         if let Some(error) = self.error.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        let Some(chunks) = ready!(self.chunks.poll_next_unpin(context)) else {
-            return Poll::Ready(None);
-        };
-        let mut batch = Vec::with_capacity(chunks.len());
-        for chunk in chunks {
-            match chunk {
-                Ok(chunk) => batch.push(chunk),
-                Err(error) if batch.is_empty() => return Poll::Ready(Some(Err(error))),
-                Err(error) => {
+        let (mut batch, mut length) = (Vec::new(), 0);
+        while length < ENOUGH && batch.len() < MOST_CHUNKS {
+            match self.body.poll_next_unpin(context) {
+                Poll::Ready(Some(Ok(chunk))) => {
+                    length += chunk.len();
+                    batch.push(chunk);
+                }
+                other if batch.is_empty() => return other.map_ok(|_| Vec::new()),
+                Poll::Ready(Some(Err(error))) => {
                     self.error = Some(error);
                     break;
                 }
+                Poll::Ready(None) | Poll::Pending => break,
             }
         }
         Poll::Ready(Some(Ok(batch)))

@@ -20,9 +20,6 @@ const MAX_XZ_MEMORY: u64 = 66 << 20;
 /// The same for Zstandard: 32 MiB, where `zstd -19` writes 8.
 const MAX_ZSTD_WINDOW_LOG: u32 = 25;
 
-/// Reads of fewer bytes are gathered where nothing is decompressed.
-const SMALL_READ: usize = 8 << 10;
-
 /// How an archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -129,10 +126,6 @@ impl<R: Read> Decompressor<R> {
 impl<R: Read> Read for Decompressor<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.stream {
-            // What asks for much is served without a copy.
-            Decoding::None(stream) if stream.buffer().is_empty() && buffer.len() >= SMALL_READ => {
-                stream.get_mut().read(buffer)
-            }
             Decoding::None(stream) => stream.read(buffer),
             Decoding::Gzip(stream) => stream.read(buffer),
             Decoding::Bzip2(stream) => stream.read(buffer),

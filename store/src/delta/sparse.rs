@@ -252,8 +252,8 @@ impl Backend for SparsePacks {
             }
             state.awaited.push((*pack, range.clone()));
             state.wake();
-            let is_awaited = |state: &mut State| state.is_coming && !state.has_awaited();
-            state = (self.bell.wait_while(state, is_awaited)).unwrap_or_else(PoisonError::into_inner);
+            let must_wait = |state: &mut State| state.is_coming && !state.has_awaited();
+            state = (self.bell.wait_while(state, must_wait)).unwrap_or_else(PoisonError::into_inner);
             state.awaited.retain(|(of, other)| of != pack || *other != range);
         }
         let sparse = state.packs.get_mut(pack).ok_or(io::ErrorKind::NotFound)?;
