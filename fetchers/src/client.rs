@@ -132,10 +132,9 @@ impl HttpClient {
         format!("{ca:?} {rules:?} {insecure_http} {insecure_tls}")
     }
 
-    /// Uses none of a lane's connections for further requests.
-    pub(crate) fn hang_up(&self, lane: u8) {
-        let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        clients.retain(|(_, other), _| *other != lane);
+    /// Uses none of the connections for further requests.
+    pub(crate) fn hang_up(&self) {
+        self.0.clients.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The same, but that speaks plain HTTP where a URL says so.
@@ -152,7 +151,7 @@ impl HttpClient {
     }
 
     /// The same, with further headers, which may not be secret: every hop gets them. Requests of different lanes share
-    /// no connection.
+    /// no connection, and those of any lane but the first speak HTTP/1.1: they have nothing to share one with.
     pub(crate) async fn get_by(
         &self,
         url: &Url,
@@ -449,12 +448,12 @@ impl HttpClient {
         if let Some(client) = clients.get(&(route, lane)) {
             return Ok(client.clone());
         }
-        let client = self.build(route).map_err(Error::Client)?;
+        let client = self.build(route, lane).map_err(Error::Client)?;
         clients.insert((route, lane), client.clone());
         Ok(client)
     }
 
-    fn build(&self, route: Route) -> reqwest::Result<reqwest::Client> {
+    fn build(&self, route: Route, lane: u8) -> reqwest::Result<reqwest::Client> {
         let HttpOptions {
             connect_to,
             insecure_tls,
@@ -490,6 +489,9 @@ impl HttpClient {
                     builder = builder.http1_only();
                 }
             }
+        }
+        if lane > 0 {
+            builder = builder.http1_only();
         }
         builder.build()
     }

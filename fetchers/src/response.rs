@@ -4,7 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::{
+    Version,
+    header::{CONTENT_ENCODING, HeaderMap, HeaderName, RETRY_AFTER},
+};
 use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
@@ -64,6 +67,11 @@ impl HttpResponse {
     /// A header, if it is there and is plain text.
     pub(crate) fn header(&self, name: HeaderName) -> Option<&str> {
         self.response.headers().get(name)?.to_str().ok()
+    }
+
+    /// Whether other answers come by the same connection, between the frames of this one.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.response.version() == Version::HTTP_2
     }
 
     /// Fails unless there is a body that is the thing itself.

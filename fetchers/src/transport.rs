@@ -3,7 +3,7 @@
 //! ```text
 //!   Downloader ── resume, retry, pieces side by side, length, pace, bandwidth ──► Partial, a file that outlives us
 //!       │
-//!   Transport ── open(Ask) ──► Opened { from, size, version, ranges, body }
+//!   Transport ── open(Ask) ──► Opened { from, size, version, ranges, shared, body }
 //!       ├── HttpsTransport
 //!       ├── BucketTransport
 //!       ├── SwarmTransport, which also fills a Partial by itself
@@ -75,12 +75,17 @@ pub trait Transport: Send + Sync {
     /// comes behind it.
     fn hang_up(&self) {}
 
-    /// The same place by a connection of its own, for pieces that come side by side: several streams within one
-    /// connection are no faster than one. `None` where that makes no sense.
+    /// The same place by a connection of its own, for pieces that come side by side, as several streams within one
+    /// connection are no faster than one, and for what is long. `None` where that makes no sense.
     fn beside(&self, _lane: u8) -> Option<Box<dyn Transport>> {
         None
     }
 }
+
+/// So many bytes are worth a connection of their own (see [`Opened::shared`]): in this lane, where helpers have those behind
+/// it.
+pub(crate) const LONG: u64 = 128 << 20;
+pub(crate) const LONG_LANE: u8 = 1;
 
 /// A transport that can ask for the whole before it is known whether it is wanted.
 pub(crate) trait Early: Transport + Clone + 'static {
@@ -143,6 +148,9 @@ pub struct Opened {
     pub version: Option<Version>,
     /// Whether pieces of this version can be asked for.
     pub ranges: bool,
+    /// Whether the connection is made to be shared: by one of its own (see [`Transport::beside`]), what is long comes with
+    /// less work.
+    pub shared: bool,
     /// The bytes, up to the end of what was asked for. It ends with an error if it ends early and that can be known.
     pub body: Body,
 }
@@ -196,6 +204,7 @@ impl fmt::Debug for Opened {
             .field("size", &self.size)
             .field("version", &self.version)
             .field("ranges", &self.ranges)
+            .field("shared", &self.shared)
             .finish_non_exhaustive()
     }
 }

@@ -3,6 +3,10 @@
 //! The first stream fills from the front. Where the source gives pieces, and the whole would take a while yet, others
 //! join, one at a time, on connections of their own, and take pieces from the end, as long as each has made the whole
 //! faster. So a thing that comes fast comes by one stream, and one never waits for many.
+//!
+//! What is long comes by a connection of its own, too. One that is made to be shared (HTTP/2) brings the first bytes sooner,
+//! as it is there already; but its frames cost both sides a fifth of their time, and its window is too small for what is
+//! fast and far.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -20,9 +24,11 @@ use super::{
 };
 use crate::{
     error::Error,
-    transport::{Ask, Opened, Transport},
+    transport::{Ask, LONG, LONG_LANE, Opened, Transport},
 };
 
+/// Where the first stream shares its connection, it brings no more than a head of what is long.
+const HEAD: u64 = 8 << 20;
 /// What another stream takes at a time, at most and at least: of what little is left, less, so that all have some.
 const PIECE: u64 = 8 << 20;
 const SMALLEST: u64 = 256 << 10;
@@ -65,12 +71,18 @@ impl Downloader<'_> {
         let (first, opened) = self.open_first(transport, partial).await?;
         let may_split = opened.ranges;
         self.begin(transport, partial);
+        let gap = partial.gaps.get(first);
+        let rest = if opened.shared && may_split && gap.is_long() {
+            partial.gaps.divide(first, gap.at + HEAD)
+        } else {
+            None
+        };
         let shared = Shared {
             downloader: self,
             transport,
             partial: Mutex::new(partial),
         };
-        shared.run(first, opened, may_split).await
+        shared.run(first, opened, rest, may_split).await
     }
 
     /// Opens the first gap, and begins anew if what comes is not its rest.
@@ -83,7 +95,7 @@ impl Downloader<'_> {
             to: gap.end.filter(|end| Some(*end) != partial.size()),
             version: partial.version().cloned(),
         };
-        let opened = match self.open(transport, &ask).await {
+        let opened = match self.open(transport, &ask, gap).await {
             Ok(opened) => opened,
             Err(error @ Error::Range { .. }) => {
                 partial.restart(None, None)?;
@@ -112,8 +124,21 @@ impl Downloader<'_> {
         Ok((partial.gaps.take().unwrap_or_default(), opened))
     }
 
+    /// Opens a gap: one that is long by a connection of its own, if there can be one.
+    async fn open(&self, transport: &dyn Transport, ask: &Ask, gap: Gap) -> Result<Opened, Error> {
+        if gap.is_long()
+            && let Some(own) = transport.beside(LONG_LANE)
+        {
+            match self.open_in_time(&*own, ask).await {
+                Err(Error::Request { .. }) => {}
+                answer => return answer,
+            }
+        }
+        self.open_in_time(transport, ask).await
+    }
+
     /// Opens, unless that takes all too long.
-    async fn open(&self, transport: &dyn Transport, ask: &Ask) -> Result<Opened, Error> {
+    async fn open_in_time(&self, transport: &dyn Transport, ask: &Ask) -> Result<Opened, Error> {
         let limit = self.options.slow_after * OPENING;
         let opened = tokio::time::timeout(limit, transport.open(ask)).await;
         opened.unwrap_or_else(|_| {
@@ -136,6 +161,12 @@ impl Downloader<'_> {
     }
 }
 
+impl Gap {
+    fn is_long(self) -> bool {
+        self.end.is_some() && self.left() >= LONG
+    }
+}
+
 /// What another stream takes where so much is left.
 fn piece(left: u64) -> u64 {
     (left / 8).clamp(SMALLEST, PIECE)
@@ -146,9 +177,9 @@ impl<'a> Shared<'a> {
         self.partial.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn run(&self, first: usize, opened: Opened, may_split: bool) -> Result<(), Error> {
+    async fn run(&self, first: usize, opened: Opened, rest: Option<usize>, may_split: bool) -> Result<(), Error> {
         let mut streams: FuturesUnordered<BoxFuture<'_, (u8, Result<(), Error>)>> = FuturesUnordered::new();
-        streams.push(Box::pin(async move { (0, self.main(first, opened).await) }));
+        streams.push(Box::pin(async move { (0, self.main(first, opened, rest).await) }));
         let most = if may_split {
             self.downloader.options.streams.max(1)
         } else {
@@ -166,7 +197,7 @@ impl<'a> Shared<'a> {
                 _ = look.tick(), if lanes < most => {
                     let left = self.left();
                     if help.is_wanted(self.received(), left)
-                        && let Some(transport) = self.transport.beside(lanes)
+                        && let Some(transport) = self.transport.beside(LONG_LANE + lanes)
                     {
                         let lane = lanes;
                         lanes += 1;
@@ -198,8 +229,8 @@ impl<'a> Shared<'a> {
         }
     }
 
-    /// Fills the first gap, then those that nobody fills.
-    async fn main(&self, first: usize, opened: Opened) -> Result<(), Error> {
+    /// Fills the first gap and its rest, then those that nobody fills.
+    async fn main(&self, first: usize, opened: Opened, mut rest: Option<usize>) -> Result<(), Error> {
         if self.partial().is_whole() {
             return Ok(());
         }
@@ -208,7 +239,7 @@ impl<'a> Shared<'a> {
         loop {
             // At the end, the first stream helps the helpers.
             let piece = (piece(self.left()) / 8).max(SMALLEST / 2);
-            let next = self.partial().gaps.take_or_split(piece);
+            let next = rest.take().or_else(|| self.partial().gaps.take_or_split(piece));
             let Some(number) = next else { return Ok(()) };
             self.piece(self.transport, number).await?;
             self.partial().gaps.release(number);
@@ -238,7 +269,7 @@ impl<'a> Shared<'a> {
             to: gap.end,
             version,
         };
-        let opened = self.downloader.open(transport, &ask).await?;
+        let opened = self.downloader.open(transport, &ask, gap).await?;
         if opened.from != ask.from || opened.version != ask.version {
             return Err(Error::Range { url: transport.place() });
         }

@@ -81,25 +81,24 @@ impl Gaps {
             return Some(number);
         }
         let left = |gap: &Gap| gap.end.map_or(0, |end| end.saturating_sub(gap.at));
-        let largest = self.0.iter_mut().max_by_key(|gap| left(gap))?;
+        let (number, largest) = self.0.iter().enumerate().max_by_key(|(_, gap)| left(gap))?;
         let end = largest.end.filter(|_| left(largest) > piece.saturating_mul(2))?;
-        largest.end = Some(end - piece);
-        let taken = Gap {
-            at: end - piece,
-            end: Some(end),
-            is_taken: true,
-        };
+        self.divide(number, end - piece)
+    }
+
+    /// Leaves what is from `at` on to another stream, which takes it.
+    pub(super) fn divide(&mut self, number: usize, at: u64) -> Option<usize> {
+        let rest = Gap { at, ..self.0[number] };
         // The places of closed gaps are used again.
-        if let Some(number) = self.0.iter().position(|gap| gap.is_closed() && !gap.is_taken) {
-            self.0[number] = taken;
-            return Some(number);
+        let closed = self.0.iter().position(|gap| gap.is_closed() && !gap.is_taken);
+        let place = closed.unwrap_or(self.0.len());
+        match self.0.get_mut(place) {
+            Some(closed) => *closed = rest,
+            None if place == MOST => return None,
+            None => self.0.push(rest),
         }
-        if self.0.len() == MOST {
-            self.0.iter_mut().max_by_key(|gap| left(gap))?.end = Some(end);
-            return None;
-        }
-        self.0.push(taken);
-        Some(self.0.len() - 1)
+        self.0[number].end = Some(at);
+        Some(place)
     }
 
     /// Nobody fills this one any more.
@@ -107,11 +106,18 @@ impl Gaps {
         self.0[number].is_taken = false;
     }
 
-    /// Nobody fills any.
+    /// Nobody fills any, and those that were divided are one again.
     pub(super) fn release_all(&mut self) {
-        for gap in &mut self.0 {
-            gap.is_taken = false;
-        }
+        let mut missing: Vec<_> = self.missing().collect();
+        missing.sort_unstable();
+        missing.dedup_by(|gap, before| {
+            let continues = before.1 == Some(gap.0);
+            if continues {
+                before.1 = gap.1;
+            }
+            continues
+        });
+        *self = Self::new(&missing);
     }
 
     /// So many bytes came into this one.
@@ -172,6 +178,34 @@ mod tests {
         );
         assert_eq!(gaps.get(piece).at, 80);
         assert_eq!(gaps.take_or_split(40), None, "what is left is too small");
+    }
+
+    #[test]
+    fn what_was_divided_is_one_gap_again_for_the_next_attempt() {
+        let mut gaps = Gaps::all(Some(100));
+        let main = gaps.take().unwrap();
+        let rest = gaps.divide(main, 30).unwrap();
+        assert_eq!((gaps.get(main).end, gaps.get(rest).at), (Some(30), 30));
+        assert_eq!(gaps.take(), None, "both are taken");
+        gaps.take_or_split(10).unwrap();
+        gaps.advance(main, 5);
+        gaps.release_all();
+        assert_eq!(gaps.missing().collect::<Vec<_>>(), [(5, Some(100))]);
+        let main = gaps.take().unwrap();
+        let rest = gaps.divide(main, 30).unwrap();
+        gaps.advance(rest, 1);
+        gaps.release_all();
+        assert_eq!(gaps.missing().collect::<Vec<_>>(), [(5, Some(30)), (31, Some(100))]);
+    }
+
+    #[test]
+    fn there_are_never_more_gaps_than_are_written_down() {
+        let mut gaps = Gaps::all(Some(1 << 20));
+        while gaps.take_or_split(1000).is_some() {}
+        assert_eq!(gaps.missing().count(), MOST);
+        let before = gaps.clone();
+        assert_eq!(gaps.divide(0, 10), None);
+        assert_eq!(gaps, before);
     }
 
     #[test]

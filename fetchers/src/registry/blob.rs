@@ -63,6 +63,7 @@ impl BlobTransport {
             size: Some(self.blob.size),
             version: Some(Version::new(self.blob.digest.to_string())),
             ranges,
+            shared: response.is_multiplexed(),
             body: self.clone().body(response, from, to).boxed(),
         })
     }

@@ -179,6 +179,7 @@ impl Transport for SwarmTransport {
                 size: Some(size),
                 version: Some(version),
                 ranges: true,
+                shared: false,
                 body: body.boxed(),
             })
         })

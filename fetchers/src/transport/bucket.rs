@@ -90,6 +90,7 @@ impl BucketTransport {
             size: Some(size),
             ranges: version.is_some(),
             version,
+            shared: false,
             body: whole(body, from, end, url).boxed(),
         })
     }

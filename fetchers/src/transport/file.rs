@@ -73,6 +73,7 @@ impl FileTransport {
             size: Some(size),
             version: Some(version),
             ranges: true,
+            shared: false,
             body: body.boxed(),
         })
     }

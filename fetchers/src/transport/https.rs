@@ -77,6 +77,7 @@ impl HttpsTransport {
             size,
             ranges: ranges && version.is_some(),
             version,
+            shared: response.is_multiplexed(),
             body: response.into_body(),
         })
     }
@@ -121,7 +122,7 @@ impl Transport for HttpsTransport {
     }
 
     fn hang_up(&self) {
-        self.client.hang_up(self.lane);
+        self.client.hang_up();
     }
 
     fn beside(&self, lane: u8) -> Option<Box<dyn Transport>> {

@@ -1,11 +1,14 @@
 //! Going on after an interruption.
 
 use std::{
+    fs::File,
     io::Write,
+    net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
 };
 
 use dhow_fetchers::{Ask, Error, HttpClient, HttpOptions, HttpsTransport, Origin, Transport, Version};
@@ -158,4 +161,41 @@ async fn a_download_goes_on_where_the_connection_broke_but_not_for_ever() {
         (3, 3),
         "a byte for each attempt"
     );
+}
+
+/// Forwards one connection to a port of this machine, and refuses all others.
+fn one_connection(to: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        drop(listener);
+        let mut server = TcpStream::connect(("127.0.0.1", to)).unwrap();
+        let (mut up, mut up_to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        thread::spawn(move || {
+            let _ = std::io::copy(&mut up, &mut up_to);
+            let _ = up_to.shutdown(Shutdown::Both);
+        });
+        let _ = std::io::copy(&mut server, &mut client);
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_long_comes_by_a_shared_connection_where_there_can_be_no_other() {
+    let world = World::new("");
+    let size = 160 << 20;
+    let file = File::create(world.path("www/long")).unwrap();
+    file.set_len(size).unwrap();
+    let rule = format!("example.com:443:127.0.0.1:{}", one_connection(world.https));
+    let options = HttpOptions {
+        connect_to: vec![rule.parse().unwrap()],
+        ..world.options()
+    };
+    let transport = transport(HttpClient::new(options).unwrap(), "https://example.com/long");
+    assert!(transport.open(&Ask::whole()).await.unwrap().shared);
+    let directory = TempDir::new().unwrap();
+    let (result, partial) = download(&directory, &transport).await;
+    assert_eq!(result.unwrap(), size);
+    assert_eq!(std::fs::metadata(partial.path()).unwrap().len(), size);
 }
