@@ -5,8 +5,8 @@
 
 use std::{fs::File, io::Read as _, path::Path};
 
-use sha1::{Digest as _, Sha1};
-use sha2::Sha256;
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY as SHA1, digest};
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::{Error, FileFacts};
@@ -68,7 +68,7 @@ impl Metainfo {
             }
             length += piece.len() as u64;
             whole.update(&piece);
-            pieces.extend_from_slice(&Sha1::digest(&piece));
+            pieces.extend_from_slice(digest(&SHA1, &piece).as_ref());
         }
         let facts = FileFacts {
             size: length,
@@ -87,7 +87,7 @@ impl Metainfo {
 
     /// The torrent's name among peers, in hex digits.
     pub fn info_hash(&self) -> String {
-        hex::encode(Sha1::digest(self.info()))
+        hex::encode(digest(&SHA1, &self.info()))
     }
 
     /// The content of a `.torrent` file.
@@ -192,14 +192,15 @@ mod tests {
         .concat();
         let metainfo = metainfo(b"abc", options);
         assert_eq!(metainfo.to_bytes(), expected);
-        assert_eq!(metainfo.info_hash(), hex::encode(Sha1::digest(&info)));
+        assert_eq!(metainfo.info_hash(), hex::encode(digest(&SHA1, &info)));
     }
 
     #[test]
     fn every_piece_has_its_digest() {
         let content = vec![7; SMALLEST_PIECE as usize + 1];
         let metainfo = metainfo(&content, TorrentOptions::default());
-        let digests = [&content[..SMALLEST_PIECE as usize], &content[..1]].map(|piece| Sha1::digest(piece).to_vec());
+        let digests =
+            [&content[..SMALLEST_PIECE as usize], &content[..1]].map(|piece| digest(&SHA1, piece).as_ref().to_vec());
         assert_eq!(metainfo.pieces, digests.concat());
     }
 

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY as SHA1, digest};
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use sha1::{Digest, Sha1};
 use thiserror::Error;
 use url::Url;
 
@@ -148,7 +148,7 @@ impl Metainfo {
         let web_seeds = web_seeds.into_iter().filter(is_web).map(|seed| file_of(seed, &name));
         Ok(Self {
             info: info.to_owned(),
-            info_hash: Sha1::digest(info).into(),
+            info_hash: sha1(info),
             length,
             piece_length,
             pieces,
@@ -208,9 +208,9 @@ impl Metainfo {
     /// Whether these bytes, one behind the other, are that piece.
     pub(super) fn is_piece(&self, index: usize, parts: &[Bytes]) -> bool {
         let digests = &self.info[self.pieces.clone()];
-        let mut hasher = Sha1::new();
+        let mut hasher = Context::new(&SHA1);
         parts.iter().for_each(|part| hasher.update(part));
-        hasher.finalize()[..] == digests[index * 20..][..20]
+        *hasher.finish().as_ref() == digests[index * 20..][..20]
     }
 
     /// The content of a `.torrent` file that says the same.
@@ -296,6 +296,11 @@ fn is_file_name(name: &str) -> bool {
         && !name.contains(char::is_control)
 }
 
+fn sha1(bytes: &[u8]) -> [u8; 20] {
+    let digest = digest(&SHA1, bytes);
+    digest.as_ref().try_into().expect("SHA-1 has 20 bytes")
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -318,7 +323,7 @@ mod tests {
         assert_eq!(metainfo.name(), "a");
         assert_eq!(metainfo.length(), 3);
         assert!(metainfo.is_private());
-        assert_eq!(metainfo.info_hash()[..], Sha1::digest(info.as_bytes())[..]);
+        assert_eq!(metainfo.info_hash(), sha1(info.as_bytes()));
         let urls = |urls: &[Url]| urls.iter().map(Url::to_string).collect::<Vec<_>>();
         assert_eq!(urls(metainfo.trackers()), ["http://y/a"]);
         assert_eq!(urls(metainfo.web_seeds()), ["https://a/a", "https://b/c/a"]);

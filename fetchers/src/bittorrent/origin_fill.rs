@@ -26,6 +26,7 @@ use crate::{
     error::{Error, shown},
     origin::Origin,
     response::HttpResponse,
+    transport::{LONG, LONG_LANE},
 };
 
 /// How often it is looked whether anything moves.
@@ -33,9 +34,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a swarm of one peer may bring nothing. Each peer more makes it a little longer.
 const STALL: Duration = Duration::from_secs(1);
 const STALL_PER_PEER: Duration = Duration::from_millis(50);
-/// So long nobody but peers is asked at the beginning, and then, until there has been time for a first peer, so much of
-/// what is missing is asked for beside: what others that begin now may want, too.
-const QUIET: Duration = Duration::from_millis(100);
+/// So long nobody but peers is asked at the beginning, and then, until there has been time for a first peer, such parts of
+/// what is missing are asked for beside: what others that begin now may want, too.
+const QUIET: Duration = Duration::from_millis(50);
 const SHARE_BEFORE_PEERS: usize = 4;
 /// How often peers are asked again for what they got meanwhile.
 const WAKE_EVERY: Duration = Duration::from_millis(250);
@@ -116,24 +117,26 @@ impl<'a> OriginFill<'a> {
         Ok(())
     }
 
-    /// Gives a first peer the time to be there. It would be long for whoever is alone, so some of the origin's bytes come
-    /// meanwhile: from a place that is left to chance, so that hosts that begin at once have something to give to each
-    /// other.
+    /// Gives a first peer the time to be there. It would be long for whoever is alone, so the origin's bytes come meanwhile:
+    /// from places that are left to chance, so that hosts that begin at once have something to give to each other.
     async fn await_peers(&mut self, torrent: &Torrent, grace: Duration) -> Result<(), Error> {
-        let begun = Instant::now();
-        let is_over = || begun.elapsed() >= grace || torrent.live_peers() > 0 || self.pieces.is_whole();
+        let (begun, pieces) = (Instant::now(), self.pieces.clone());
+        let is_over = || begun.elapsed() >= grace || torrent.live_peers() > 0 || pieces.is_whole();
         while !is_over() && begun.elapsed() < QUIET {
             sleep(LOOK_EVERY).await;
         }
-        let missing = self.pieces.missing();
-        let share = missing.len() / SHARE_BEFORE_PEERS;
-        if !is_over() && share > 0 && self.knows_ranges.load(Ordering::Relaxed) {
-            let at = fastrand::usize(..missing.len());
-            self.fetch(missing[at], run(&missing[at..]).min(share), || torrent.live_peers() > 0)
-                .await?;
-        }
-        while begun.elapsed() < grace && torrent.live_peers() == 0 {
-            sleep(LOOK_EVERY).await;
+        let share = pieces.missing().len() / SHARE_BEFORE_PEERS;
+        while !is_over() {
+            let missing = pieces.missing();
+            // The end comes last, so that whoever reads behind the download has little left to read then.
+            let most = missing.len().saturating_sub(share);
+            if share > 0 && most > 0 && self.knows_ranges.load(Ordering::Relaxed) {
+                let at = fastrand::usize(..most);
+                self.fetch(missing[at], run(&missing[at..]).min(share), || torrent.live_peers() > 0)
+                    .await?;
+            } else {
+                sleep(LOOK_EVERY).await;
+            }
         }
         Ok(())
     }
@@ -304,6 +307,18 @@ impl<'a> OriginFill<'a> {
         Ok(at - start)
     }
 
+    /// Asks: for what is long by a connection of its own, if there can be one.
+    async fn get(&self, place: &Url, headers: HeaderMap, is_long: bool) -> Result<HttpResponse, Error> {
+        let ask = |lane| self.client.get_by(place, self.origin, headers.clone(), lane);
+        if is_long {
+            match ask(LONG_LANE).await {
+                Err(Error::Request { .. }) => {}
+                answer => return answer,
+            }
+        }
+        ask(0).await
+    }
+
     /// A body that begins with byte `start`.
     async fn open(&self, place: &Url, start: u64, end: u64) -> Result<HttpResponse, Error> {
         let length = self.pieces.metainfo().length();
@@ -312,7 +327,7 @@ impl<'a> OriginFill<'a> {
             let range = HeaderValue::from_str(&format!("bytes={start}-{}", end - 1));
             headers.insert(RANGE, range.expect("numbers are fit for a header"));
         }
-        let mut response = self.client.get_by(place, self.origin, headers, 0).await?;
+        let mut response = self.get(place, headers, end - start >= LONG).await?;
         let other = || Error::Range { url: shown(place) };
         if response.status() == 206 {
             let expected = format!("bytes {start}-{}/{length}", end - 1);

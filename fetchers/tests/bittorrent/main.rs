@@ -21,11 +21,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY as SHA1, digest};
 use dhow_fetchers::{
     Error, ErrorKind, HttpClient, HttpOptions, Magnet, Metainfo, Note, Origin, Phase, Progress, SeedGoal, Seeding,
     Swarm, SwarmDownload, SwarmOptions,
 };
-use sha1::{Digest, Sha1};
 use tempfile::TempDir;
 use url::Url;
 
@@ -52,7 +52,7 @@ fn content(size: usize) -> Vec<u8> {
 fn torrent(content: &[u8], web_seed: &str) -> Vec<u8> {
     let digests: Vec<u8> = content
         .chunks(PIECE)
-        .flat_map(|piece| Sha1::digest(piece).to_vec())
+        .flat_map(|piece| digest(&SHA1, piece).as_ref().to_vec())
         .collect();
     let mut out = Vec::new();
     write!(
