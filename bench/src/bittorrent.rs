@@ -5,27 +5,22 @@ use std::{
     net::Ipv4Addr,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use dhow_discovery::Buckets;
 use dhow_fetchers::{
-    DownloadOptions, FetchContext, HttpClient, HttpOptions, Insecure, Layers, Metainfo, Mirrors, NoProgress, Origin,
-    PullPolicy, Seeding, Swarm, SwarmDownload, SwarmOptions, Swarms, runtime,
+    HttpClient, HttpOptions, Metainfo, NoProgress, Origin, Seeding, Swarm, SwarmDownload, SwarmOptions, runtime,
 };
-use dhow_image::{BuildOptions, Compression, ImageManifest, Name};
 use dhow_site::{Metainfo as Torrent, TorrentOptions};
-use dhow_store::Store;
-use dhow_tests::{Tracker, World};
-use dhow_trust::{KeyOptions, Keyring, NoSecrets, SecretKey};
+use dhow_tests::Tracker;
 use url::Url;
 
 use crate::{
     contest::{Contest, Contestant},
-    https::{noise, pid},
+    https::noise,
     machine::warm,
+    served::Served,
 };
 
 const NOWHERE: &str = "http://127.0.0.1:9/";
@@ -103,77 +98,26 @@ pub fn swarm(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
 }
 
 /// A torrent without peers, and the same archive over HTTPS, both fetched into a new store from nginx.
-pub fn origin(size: usize, scratch: &Path, rounds: usize) -> Result<String> {
-    let mut world = World::new();
-    let (rootfs, site) = (world.path("rootfs"), world.path("site"));
-    fs::create_dir_all(&rootfs)?;
-    fs::create_dir_all(&site)?;
-    noise(&rootfs.join("noise"), size)?;
-    let options = BuildOptions {
-        compression: Compression::None,
-        ..BuildOptions::default()
-    };
-    let archive = site.join("app.aci");
-    let name = Name::new("example.com/app")?;
-    let manifest = ImageManifest::new(name.clone());
-    dhow_image::build(&manifest, &rootfs, &options, File::create(&archive)?)?;
-    let key = SecretKey::generate("Carly <carly@example.com>", &KeyOptions::default())?;
-    fs::write(site.join("app.aci.asc"), dhow_trust::sign(&key, File::open(&archive)?)?)?;
-    let keyring = Keyring::open(Vec::<String>::new(), world.path("config"));
-    keyring.trust(Some(&name), &key.certificate())?;
-    let url = "https://example.com/app.aci";
-    let (torrent, _) = Torrent::of_file(
-        &archive,
-        "app.aci".to_owned(),
-        url.to_owned(),
-        TorrentOptions::default(),
-    )?;
-    fs::write(site.join("app.aci.torrent"), torrent.to_bytes())?;
-    let nginx = world.nginx("site");
-    let client = HttpClient::new(HttpOptions {
-        ca: vec![world.path("ca.pem")],
-        connect_to: vec![format!("example.com:443:127.0.0.1:{}", nginx.port()).parse()?],
-        ..HttpOptions::default()
-    })?;
-    let runtime = runtime()?;
-    let by = |reference: &str| -> Result<()> {
-        let root = scratch.join("store");
-        let context = FetchContext {
-            swarms: Arc::new(Swarms::new(loopback(Vec::new()), None)),
-            client: client.clone(),
-            store: Arc::new(Store::open(&root)?),
-            keyring: keyring.clone(),
-            secrets: Arc::new(NoSecrets),
-            insecure: Insecure::default(),
-            pull: PullPolicy::New,
-            downloads: DownloadOptions::default(),
-            mirrors: Mirrors::default(),
-            buckets: Buckets::default(),
-            registry_logins: None,
-            layers: Layers::Squash,
-            cache: None,
-            progress: Arc::new(NoProgress),
-        };
-        runtime.block_on(dhow_fetchers::fetch(&reference.parse()?, &context))?;
-        drop(context);
-        Ok(fs::remove_dir_all(root)?)
-    };
-    let torrent = format!("{url}.torrent");
-    let warm = || {
-        warm(2 * size + size / 4);
-        Ok(())
-    };
-    let contest = Contest::new(format!("torrent without peers: {size} MiB from nginx, stored"), rounds)
-        .of_bytes((size as u64) << 20)
-        .served_by(vec![pid(&world)?])
+pub fn origin(rootfs: &Path, scratch: &Path, rounds: usize) -> Result<String> {
+    let plain = origin_of(&Served::plain()?, scratch, rounds)?;
+    let gzip = origin_of(&Served::gzip(rootfs)?, scratch, rounds)?;
+    Ok(format!("{plain}{gzip}"))
+}
+
+fn origin_of(served: &Served, scratch: &Path, rounds: usize) -> Result<String> {
+    let torrent = format!("{}.torrent", Served::URL);
+    let warm = || served.warm();
+    let contest = Contest::new(format!("torrent without peers: {}", served.describe()), rounds)
+        .of_bytes(served.size)
+        .served_by(vec![served.pid()?])
         .run(vec![
-            Contestant::prepared("https", warm, || by(url)),
-            Contestant::prepared("a torrent without peers", warm, || by(&torrent)),
+            Contestant::prepared("https", warm, || served.fetch(Served::URL, scratch)),
+            Contestant::prepared("a torrent without peers", warm, || served.fetch(&torrent, scratch)),
         ])?;
     Ok(contest.to_string())
 }
 
-fn loopback(peers: Vec<std::net::SocketAddr>) -> SwarmOptions {
+pub(crate) fn loopback(peers: Vec<std::net::SocketAddr>) -> SwarmOptions {
     SwarmOptions {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         local_discovery: false,

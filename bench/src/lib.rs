@@ -28,6 +28,7 @@ mod program;
 pub mod read;
 pub mod sealed;
 pub mod second;
+mod served;
 pub mod ten;
 mod usage;
 

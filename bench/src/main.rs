@@ -146,7 +146,7 @@ fn measure(measurement: Measurement, place: &Path, arguments: &Arguments) -> Res
         Measurement::Download => https::download(1024, "0", scratch.path(), arguments.rounds),
         Measurement::Slow => https::download(256, "8m", scratch.path(), arguments.rounds),
         Measurement::Swarm => bittorrent::swarm(1024, scratch.path(), arguments.rounds),
-        Measurement::SwarmOrigin => bittorrent::origin(1024, scratch.path(), arguments.rounds),
+        Measurement::SwarmOrigin => bittorrent::origin(&arguments.rootfs, scratch.path(), arguments.rounds),
         Measurement::Lossy => lossy::lossy(8, scratch.path(), arguments.rounds),
         Measurement::Https => https::fetch(&arguments.rootfs, scratch.path(), arguments.rounds),
     }
