@@ -307,10 +307,10 @@ impl<'a> OriginFill<'a> {
         Ok(at - start)
     }
 
-    /// Asks: for what is long by a connection of its own, if there can be one.
-    async fn get(&self, place: &Url, headers: HeaderMap, is_long: bool) -> Result<HttpResponse, Error> {
+    /// Asks: where the whole is long by a connection of its own, if there can be one.
+    async fn get(&self, place: &Url, headers: HeaderMap) -> Result<HttpResponse, Error> {
         let ask = |lane| self.client.get_by(place, self.origin, headers.clone(), lane);
-        if is_long {
+        if self.pieces.metainfo().length() >= LONG {
             match ask(LONG_LANE).await {
                 Err(Error::Request { .. }) => {}
                 answer => return answer,
@@ -327,7 +327,7 @@ impl<'a> OriginFill<'a> {
             let range = HeaderValue::from_str(&format!("bytes={start}-{}", end - 1));
             headers.insert(RANGE, range.expect("numbers are fit for a header"));
         }
-        let mut response = self.get(place, headers, end - start >= LONG).await?;
+        let mut response = self.get(place, headers).await?;
         let other = || Error::Range { url: shown(place) };
         if response.status() == 206 {
             let expected = format!("bytes {start}-{}/{length}", end - 1);

@@ -124,24 +124,16 @@ impl Downloader<'_> {
         Ok((partial.gaps.take().unwrap_or_default(), opened))
     }
 
-    /// Opens a gap: one that is long by a connection of its own, if there can be one.
+    /// Opens a gap, unless that takes all too long.
     async fn open(&self, transport: &dyn Transport, ask: &Ask, gap: Gap) -> Result<Opened, Error> {
-        if gap.is_long()
-            && let Some(own) = transport.beside(LONG_LANE)
-        {
-            match self.open_in_time(&*own, ask).await {
-                Err(Error::Request { .. }) => {}
-                answer => return answer,
-            }
-        }
-        self.open_in_time(transport, ask).await
-    }
-
-    /// Opens, unless that takes all too long.
-    async fn open_in_time(&self, transport: &dyn Transport, ask: &Ask) -> Result<Opened, Error> {
         let limit = self.options.slow_after * OPENING;
-        let opened = tokio::time::timeout(limit, transport.open(ask)).await;
-        opened.unwrap_or_else(|_| {
+        let opened = tokio::time::timeout(limit, async {
+            match gap.is_long() {
+                true => open_long(transport, ask).await,
+                false => transport.open(ask).await,
+            }
+        });
+        opened.await.unwrap_or_else(|_| {
             Err(Error::TooSlow {
                 url: transport.place(),
                 limit,
@@ -159,6 +151,17 @@ impl Downloader<'_> {
         }
         Ok(())
     }
+}
+
+/// Opens what is long, by a connection of its own if there can be one.
+async fn open_long(transport: &dyn Transport, ask: &Ask) -> Result<Opened, Error> {
+    if let Some(own) = transport.beside(LONG_LANE) {
+        match own.open(ask).await {
+            Err(Error::Request { .. }) => {}
+            answer => return answer,
+        }
+    }
+    transport.open(ask).await
 }
 
 impl Gap {

@@ -184,7 +184,7 @@ fn one_connection(to: u16) -> u16 {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_long_comes_by_a_shared_connection_where_there_can_be_no_other() {
     let world = World::new("");
-    let size = 160 << 20;
+    let size = 288 << 20;
     let file = File::create(world.path("www/long")).unwrap();
     file.set_len(size).unwrap();
     let rule = format!("example.com:443:127.0.0.1:{}", one_connection(world.https));

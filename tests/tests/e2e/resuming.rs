@@ -141,19 +141,14 @@ fn a_process_that_is_killed_loses_next_to_nothing() {
 /// What is long comes by a connection of its own, over HTTP/1.1.
 #[test]
 fn a_long_archive_that_is_killed_loses_as_little() {
-    let (world, nginx, id) = published(World::in_memory(), 192 << 20, "64m");
+    let (world, nginx, id) = published(World::in_memory(), 288 << 20, "32m");
     assert_eq!(world.dhow(&["fetch", "-q", "example.com/app"]).success().trim(), id);
-    let (sent, requests) = sent(&nginx);
-    let log = nginx.requests();
-    assert!(log.contains(".aci HTTP/1.1\" 206 "), "{log}");
+    let (log, (sent, _), size) = (nginx.requests(), sent(&nginx), size(&world));
     assert!(log.contains(".aci HTTP/2.0\" 200 "), "{log}");
-    assert!(
-        (size(&world)..size(&world) + (4 << 20)).contains(&sent),
-        "{sent}: {log}"
-    );
-    assert_eq!(requests, 2, "{log}");
+    assert!(log.contains(".aci HTTP/1.1\" 206 "), "{log}");
+    assert!(sent < size + size / 20, "{sent} bytes were sent for {size}: {log}");
     fs::remove_dir_all(world.path("data")).unwrap();
-    println!("{}", kill_often(&world, &nginx, &id, 15));
+    println!("{}", kill_often(&world, &nginx, &id, 10));
 }
 
 #[test]
