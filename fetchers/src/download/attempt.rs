@@ -5,8 +5,8 @@
 //! faster. So a thing that comes fast comes by one stream, and one never waits for many.
 //!
 //! What is long comes by a connection of its own, too. One that is made to be shared (HTTP/2) brings the first bytes sooner,
-//! as it is there already; but its frames cost both sides a fifth of their time, and its window is too small for what is
-//! fast and far.
+//! as it is there already; but its frames cost us a fifth of the time that we work, and its window is too small for what
+//! is fast and far.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
