@@ -36,6 +36,10 @@ const MAX_REDIRECTS: usize = 10;
 /// What a server may send before we have read it, in bytes: 2 MiB are enough for 160 Mbit/s over 100 ms.
 const STREAM_WINDOW: u32 = 2 << 20;
 
+/// So many bytes are worth a connection of their own: in this lane, where those who help have the lanes behind it.
+pub(crate) const LONG: u64 = 256 << 20;
+pub(crate) const LONG_LANE: u8 = 1;
+
 /// A client that can be cloned cheaply; clones share their connections.
 #[derive(Clone)]
 pub struct HttpClient(Arc<Inner>);
@@ -151,7 +155,8 @@ impl HttpClient {
     }
 
     /// The same, with further headers, which may not be secret: every hop gets them. Requests of different lanes share
-    /// no connection, and those of any lane but the first speak HTTP/1.1: they have nothing to share one with.
+    /// no connection, and those of any lane but 0 speak HTTP/1.1: they have nothing to share one with. What is long comes by
+    /// lane 0, too, where there can be no other connection.
     pub(crate) async fn get_by(
         &self,
         url: &Url,
@@ -391,27 +396,28 @@ impl HttpClient {
                 (Route::Permitted(permitted), None)
             }
         };
-        let client = self.client(route, request.lane)?;
-        let request = || {
+        let send = |client: &reqwest::Client| {
             let target_url = target.as_ref().unwrap_or(url).clone();
-            let login = request.login;
-            let request = client
+            let built = client
                 .request(request.method.clone(), target_url)
                 .headers(request.headers.clone())
                 .body(request.body.clone());
-            let request = match login {
-                Some(login) => login.apply(request),
-                None => request,
+            let built = match request.login {
+                Some(login) => login.apply(built),
+                None => built,
             };
-            if target.is_some() {
-                request.header(HOST, host_and_port(url))
-            } else {
-                request
-            }
+            let built = match target {
+                Some(_) => built.header(HOST, host_and_port(url)),
+                None => built,
+            };
+            built.send()
         };
-        let answer = match request().send().await {
+        let client = self.client(route, request.lane)?;
+        let answer = match send(&client).await {
             // A server may close an idle connection in the moment in which it is used again.
-            Err(error) if error.is_request() && !error.is_connect() && !error.is_timeout() => request().send().await,
+            Err(error) if error.is_request() && !error.is_connect() && !error.is_timeout() => send(&client).await,
+            // It may permit no second connection.
+            Err(error) if error.is_connect() && request.lane == LONG_LANE => send(&self.client(route, 0)?).await,
             answer => answer,
         };
         answer.map_err(|source| match ForbiddenAddress::among_causes(&source) {

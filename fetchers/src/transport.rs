@@ -82,11 +82,6 @@ pub trait Transport: Send + Sync {
     }
 }
 
-/// So many bytes are worth a connection of their own (see [`Opened::shared`]): in this lane, where helpers have those behind
-/// it.
-pub(crate) const LONG: u64 = 256 << 20;
-pub(crate) const LONG_LANE: u8 = 1;
-
 /// A transport that can ask for the whole before it is known whether it is wanted.
 pub(crate) trait Early: Transport + Clone + 'static {
     /// Asks, if nobody who is wanted for sure has to wait for that. `None`: somebody would.

@@ -29,7 +29,7 @@ pub struct SwarmOptions {
     pub upload_limit: Option<NonZeroU32>,
     /// How long peers may take to give the metadata of a magnet link.
     pub metadata_patience: Duration,
-    /// How long to wait for a first peer before the origin is asked.
+    /// How long a first peer is waited for. Meanwhile the origin gives parts that are left to chance.
     pub origin_grace: Duration,
     /// How long a swarm may bring nothing, where no origin can help.
     pub stall_patience: Duration,

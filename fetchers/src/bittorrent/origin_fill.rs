@@ -21,12 +21,11 @@ use url::Url;
 
 use super::{piece_file::PieceFile, swarm::Torrent};
 use crate::{
-    client::HttpClient,
+    client::{HttpClient, LONG, LONG_LANE},
     download::Gathered,
     error::{Error, shown},
     origin::Origin,
     response::HttpResponse,
-    transport::{LONG, LONG_LANE},
 };
 
 /// How often it is looked whether anything moves.
@@ -307,18 +306,6 @@ impl<'a> OriginFill<'a> {
         Ok(at - start)
     }
 
-    /// Asks: where the whole is long by a connection of its own, if there can be one.
-    async fn get(&self, place: &Url, headers: HeaderMap) -> Result<HttpResponse, Error> {
-        let ask = |lane| self.client.get_by(place, self.origin, headers.clone(), lane);
-        if self.pieces.metainfo().length() >= LONG {
-            match ask(LONG_LANE).await {
-                Err(Error::Request { .. }) => {}
-                answer => return answer,
-            }
-        }
-        ask(0).await
-    }
-
     /// A body that begins with byte `start`.
     async fn open(&self, place: &Url, start: u64, end: u64) -> Result<HttpResponse, Error> {
         let length = self.pieces.metainfo().length();
@@ -327,7 +314,8 @@ impl<'a> OriginFill<'a> {
             let range = HeaderValue::from_str(&format!("bytes={start}-{}", end - 1));
             headers.insert(RANGE, range.expect("numbers are fit for a header"));
         }
-        let mut response = self.get(place, headers).await?;
+        let lane = if length >= LONG { LONG_LANE } else { 0 };
+        let mut response = self.client.get_by(place, self.origin, headers, lane).await?;
         let other = || Error::Range { url: shown(place) };
         if response.status() == 206 {
             let expected = format!("bytes {start}-{}/{length}", end - 1);

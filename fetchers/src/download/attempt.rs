@@ -23,8 +23,9 @@ use super::{
     partial::Partial,
 };
 use crate::{
+    client::LONG_LANE,
     error::Error,
-    transport::{Ask, LONG, LONG_LANE, Opened, Transport},
+    transport::{Ask, Opened, Transport},
 };
 
 /// Where the first stream shares its connection, it brings no more than a head of what is long.
@@ -124,16 +125,13 @@ impl Downloader<'_> {
         Ok((partial.gaps.take().unwrap_or_default(), opened))
     }
 
-    /// Opens a gap, unless that takes all too long.
+    /// Opens a gap, unless that takes all too long. One that is long has a connection of its own.
     async fn open(&self, transport: &dyn Transport, ask: &Ask, gap: Gap) -> Result<Opened, Error> {
         let limit = self.options.slow_after * OPENING;
-        let opened = tokio::time::timeout(limit, async {
-            match gap.is_long() {
-                true => open_long(transport, ask).await,
-                false => transport.open(ask).await,
-            }
-        });
-        opened.await.unwrap_or_else(|_| {
+        let own = gap.is_long().then(|| transport.beside(LONG_LANE)).flatten();
+        let by = own.as_deref().unwrap_or(transport);
+        let opened = tokio::time::timeout(limit, by.open(ask)).await;
+        opened.unwrap_or_else(|_| {
             Err(Error::TooSlow {
                 url: transport.place(),
                 limit,
@@ -150,23 +148,6 @@ impl Downloader<'_> {
             });
         }
         Ok(())
-    }
-}
-
-/// Opens what is long, by a connection of its own if there can be one.
-async fn open_long(transport: &dyn Transport, ask: &Ask) -> Result<Opened, Error> {
-    if let Some(own) = transport.beside(LONG_LANE) {
-        match own.open(ask).await {
-            Err(Error::Request { .. }) => {}
-            answer => return answer,
-        }
-    }
-    transport.open(ask).await
-}
-
-impl Gap {
-    fn is_long(self) -> bool {
-        self.end.is_some() && self.left() >= LONG
     }
 }
 

@@ -1,5 +1,7 @@
 //! [`Gaps`]: which bytes are still missing, and who is fetching them.
 
+use crate::client::LONG;
+
 /// A row of bytes that did not come yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gap {
@@ -34,12 +36,19 @@ impl Gaps {
         Self(missing.iter().map(gap).collect())
     }
 
-    /// What is to be written down: first byte and the one after the last.
-    pub(super) fn missing(&self) -> impl Iterator<Item = (u64, Option<u64>)> {
-        self.0
-            .iter()
-            .filter(|gap| !gap.is_closed())
-            .map(|gap| (gap.at, gap.end))
+    /// What is to be written down: first byte and the one after the last, in their order. Gaps that were divided, and lie
+    /// side by side, are one.
+    pub(super) fn missing(&self) -> Vec<(u64, Option<u64>)> {
+        let mut missing: Vec<_> = self.open().map(|gap| (gap.at, gap.end)).collect();
+        missing.sort_unstable();
+        missing.dedup_by(|gap, before| {
+            let continues = before.1 == Some(gap.0);
+            if continues {
+                before.1 = gap.1;
+            }
+            continues
+        });
+        missing
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -49,8 +58,8 @@ impl Gaps {
     /// How many bytes are here, of so many.
     pub(super) fn received(&self, size: Option<u64>) -> u64 {
         match size {
-            Some(size) => self.missing().fold(size, |left, (at, end)| {
-                left.saturating_sub(end.unwrap_or(size).saturating_sub(at))
+            Some(size) => self.open().fold(size, |left, gap| {
+                left.saturating_sub(gap.end.unwrap_or(size).saturating_sub(gap.at))
             }),
             None => self.0.first().map_or(0, |gap| gap.at),
         }
@@ -58,8 +67,12 @@ impl Gaps {
 
     /// All bytes before this one are here.
     pub(super) fn front(&self, size: Option<u64>) -> u64 {
-        let first = self.missing().map(|(at, _)| at).min();
+        let first = self.open().map(|gap| gap.at).min();
         first.or(size).unwrap_or(0)
+    }
+
+    fn open(&self) -> impl Iterator<Item = &Gap> {
+        self.0.iter().filter(|gap| !gap.is_closed())
     }
 
     pub(super) fn get(&self, number: usize) -> Gap {
@@ -108,16 +121,7 @@ impl Gaps {
 
     /// Nobody fills any, and those that were divided are one again.
     pub(super) fn release_all(&mut self) {
-        let mut missing: Vec<_> = self.missing().collect();
-        missing.sort_unstable();
-        missing.dedup_by(|gap, before| {
-            let continues = before.1 == Some(gap.0);
-            if continues {
-                before.1 = gap.1;
-            }
-            continues
-        });
-        *self = Self::new(&missing);
+        *self = Self::new(&self.missing());
     }
 
     /// So many bytes came into this one.
@@ -144,6 +148,11 @@ impl Gap {
         self.end.is_some_and(|end| end <= self.at)
     }
 
+    /// Whether it is known to be worth a connection of its own.
+    pub(super) fn is_long(&self) -> bool {
+        self.end.is_some() && self.left() >= LONG
+    }
+
     /// How many bytes still fit.
     pub(super) fn left(&self) -> u64 {
         self.end.map_or(u64::MAX, |end| end.saturating_sub(self.at))
@@ -164,7 +173,7 @@ mod tests {
         assert_eq!((gaps.get(main).end, gaps.get(piece).at), (Some(90), 90));
         gaps.advance(piece, 4);
         gaps.advance(main, 20);
-        assert_eq!(gaps.missing().collect::<Vec<_>>(), [(20, Some(90)), (94, Some(100))]);
+        assert_eq!(gaps.missing(), [(20, Some(90)), (94, Some(100))]);
         assert_eq!(gaps.received(Some(100)), 24);
         assert_eq!(gaps.front(Some(100)), 20);
         gaps.release(piece);
@@ -190,19 +199,19 @@ mod tests {
         gaps.take_or_split(10).unwrap();
         gaps.advance(main, 5);
         gaps.release_all();
-        assert_eq!(gaps.missing().collect::<Vec<_>>(), [(5, Some(100))]);
+        assert_eq!(gaps.missing(), [(5, Some(100))]);
         let main = gaps.take().unwrap();
         let rest = gaps.divide(main, 30).unwrap();
         gaps.advance(rest, 1);
         gaps.release_all();
-        assert_eq!(gaps.missing().collect::<Vec<_>>(), [(5, Some(30)), (31, Some(100))]);
+        assert_eq!(gaps.missing(), [(5, Some(30)), (31, Some(100))]);
     }
 
     #[test]
     fn there_are_never_more_gaps_than_are_written_down() {
         let mut gaps = Gaps::all(Some(1 << 20));
         while gaps.take_or_split(1000).is_some() {}
-        assert_eq!(gaps.missing().count(), MOST);
+        assert_eq!(gaps.0.len(), MOST);
         let before = gaps.clone();
         assert_eq!(gaps.divide(0, 10), None);
         assert_eq!(gaps, before);

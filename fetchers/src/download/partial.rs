@@ -255,7 +255,7 @@ impl Partial {
         let written = State {
             version: version.clone(),
             size: self.size,
-            missing: self.gaps.missing().collect(),
+            missing: self.gaps.missing(),
         };
         let mut text = serde_json::to_vec(&written).expect("a state is plain text and numbers");
         // A version as long as that is not worth remembering.
@@ -308,24 +308,19 @@ impl State {
             (None, None) => self.missing.len() == 1,
             _ => false,
         });
-        // The last bytes that came: those before the gaps that reach the end side by side, or else the end. A gap that was
-        // divided for another stream has two parts, and may have come to nothing yet in either.
-        let last = match self.size {
-            Some(size) => {
-                let mut last = size;
-                while let Some(&(at, _)) = (self.missing.iter()).find(|&&(at, end)| at < last && end == Some(last)) {
-                    last = at;
-                }
-                last
-            }
-            None => self.missing.first().map_or(u64::MAX, |&(at, _)| at),
+        let are_apart = (self.missing.windows(2)).all(|pair| pair[0].1.is_some_and(|end| end < pair[1].0));
+        // The last bytes that came are those before a gap that reaches the end.
+        let last = match self.missing.last() {
+            Some(&(at, end)) if end == self.size => Some(at),
+            _ => self.size,
         };
-        gaps_fit && self.missing.len() <= super::gaps::MOST && last <= length
+        gaps_fit && are_apart && self.missing.len() <= super::gaps::MOST && last.is_some_and(|last| last <= length)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -339,9 +334,6 @@ mod tests {
             (Some(100), &[][..], 100),
             (Some(100), &[(10, Some(100))], 10),
             (Some(100), &[(10, Some(60)), (70, Some(100))], 70),
-            // Another stream was to bring a part, and nothing of it has come.
-            (Some(100), &[(10, Some(60)), (60, Some(100))], 10),
-            (Some(100), &[(60, Some(80)), (10, Some(60)), (80, Some(100))], 10),
             (Some(100), &[(10, Some(60))], 100),
             (None, &[(10, None)], 10),
         ] {
@@ -349,5 +341,36 @@ mod tests {
             assert!(state.is_possible(least), "{missing:?}");
             assert!(!state.is_possible(least - 1), "{missing:?}");
         }
+        for (size, missing) in [
+            (None, &[][..]),
+            (None, &[(10, Some(60))]),
+            (Some(100), &[(10, None)]),
+            (Some(100), &[(10, Some(101))]),
+            (Some(100), &[(60, Some(10))]),
+            // Gaps are written down in their order, and one where they lie side by side.
+            (Some(100), &[(70, Some(100)), (10, Some(60))]),
+            (Some(100), &[(10, Some(60)), (60, Some(100))]),
+        ] {
+            assert!(!state(size, missing).is_possible(u64::MAX), "{size:?} {missing:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gap_that_was_divided_before_anything_came_is_gone_on_with() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let downloads = super::super::Downloads::new(directory.path());
+        let claim = async || downloads.claim("place", None, || ()).await.unwrap().unwrap();
+        let mut partial = claim().await;
+        partial.restart(Some(Version::new("1")), Some(100)).unwrap();
+        let first = partial.gaps.take().unwrap();
+        partial.write(first, &[Bytes::from_static(&[7; 10])]).unwrap();
+        partial.gaps.divide(first, 60).unwrap();
+        partial.save().unwrap();
+        drop(partial);
+        let partial = claim().await;
+        assert_eq!(
+            (partial.received(), partial.gaps.missing()),
+            (10, vec![(10, Some(100))])
+        );
     }
 }

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::Write,
     net::{Shutdown, TcpListener, TcpStream},
+    os::unix::fs::FileExt,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -185,8 +186,13 @@ fn one_connection(to: u16) -> u16 {
 async fn what_is_long_comes_by_a_shared_connection_where_there_can_be_no_other() {
     let world = World::new("");
     let size = 288 << 20;
-    let file = File::create(world.path("www/long")).unwrap();
+    let served = world.path("www/long");
+    let file = File::create(&served).unwrap();
     file.set_len(size).unwrap();
+    // Bytes in the wrong place would be noticed.
+    for at in (0..size).step_by(1 << 20) {
+        file.write_all_at(&at.to_le_bytes(), at).unwrap();
+    }
     let rule = format!("example.com:443:127.0.0.1:{}", one_connection(world.https));
     let options = HttpOptions {
         connect_to: vec![rule.parse().unwrap()],
@@ -197,5 +203,5 @@ async fn what_is_long_comes_by_a_shared_connection_where_there_can_be_no_other()
     let directory = TempDir::new().unwrap();
     let (result, partial) = download(&directory, &transport).await;
     assert_eq!(result.unwrap(), size);
-    assert_eq!(std::fs::metadata(partial.path()).unwrap().len(), size);
+    assert!(std::fs::read(partial.path()).unwrap() == std::fs::read(served).unwrap());
 }
