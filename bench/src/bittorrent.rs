@@ -5,22 +5,18 @@ use std::{
     net::Ipv4Addr,
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use dhow_fetchers::{
-    HttpClient, HttpOptions, Metainfo, NoProgress, Origin, Seeding, Swarm, SwarmDownload, SwarmOptions, runtime,
-};
+use dhow_fetchers::{HttpClient, HttpOptions, Metainfo, NoProgress, Origin, Seeding, Swarm, SwarmDownload, runtime};
 use dhow_site::{Metainfo as Torrent, TorrentOptions};
 use dhow_tests::Tracker;
 use url::Url;
 
 use crate::{
     contest::{Contest, Contestant},
-    https::noise,
     machine::warm,
-    served::Served,
+    served::{Served, loopback, noise},
 };
 
 const NOWHERE: &str = "http://127.0.0.1:9/";
@@ -115,16 +111,6 @@ fn origin_of(served: &Served, scratch: &Path, rounds: usize) -> Result<String> {
             Contestant::prepared("a torrent without peers", warm, || served.fetch(&torrent, scratch)),
         ])?;
     Ok(contest.to_string())
-}
-
-pub(crate) fn loopback(peers: Vec<std::net::SocketAddr>) -> SwarmOptions {
-    SwarmOptions {
-        listen: (Ipv4Addr::LOCALHOST, 0).into(),
-        local_discovery: false,
-        peers,
-        stall_patience: Duration::from_secs(20),
-        ..SwarmOptions::default()
-    }
 }
 
 /// An aria2 that ends with this.

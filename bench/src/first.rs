@@ -20,10 +20,10 @@ use dhow_tests::World;
 
 use crate::{
     contest::{Contest, Contestant},
-    https::pid,
     images::Images,
     machine::warm,
     program::{Program, text},
+    served::pid,
 };
 
 const NAME: &str = "example.com/app";

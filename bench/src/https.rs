@@ -1,44 +1,16 @@
 //! Downloads from a real nginx on loopback, over TLS.
 
-use std::{fs, io::Read, path::Path, process::Command, sync::Arc};
+use std::{fs, path::Path, process::Command, sync::Arc};
 
 use anyhow::{Result, ensure};
-use dhow_fetchers::{
-    DownloadOptions, Downloader, HttpClient, HttpOptions, HttpsTransport, NoProgress, Origin, Partial, runtime,
-};
+use dhow_fetchers::{DownloadOptions, Downloader, HttpClient, HttpsTransport, NoProgress, Origin, Partial, runtime};
 use dhow_tests::{Nginx, World};
 use url::Url;
 
 use crate::{
     contest::{Contest, Contestant},
-    served::Served,
+    served::{Served, noise, serve},
 };
-
-/// Makes a file that does not compress.
-pub(crate) fn noise(path: &Path, mebibytes: usize) -> Result<()> {
-    let mut random = fs::File::open("/dev/urandom")?.take((mebibytes as u64) << 20);
-    std::io::copy(&mut random, &mut fs::File::create(path)?)?;
-    Ok(())
-}
-
-/// Serves the world's `site` at this rate, and says where.
-pub(crate) fn serve(world: &mut World, rate: &str) -> Result<(Nginx, HttpOptions)> {
-    fs::create_dir_all(world.path("nginx-0"))?;
-    fs::write(world.path("nginx-0/extra.conf"), format!("limit_rate {rate};"))?;
-    let nginx = world.nginx("site");
-    let options = HttpOptions {
-        ca: vec![world.path("ca.pem")],
-        connect_to: vec![format!("example.com:443:127.0.0.1:{}", nginx.port()).parse()?],
-        ..HttpOptions::default()
-    };
-    Ok((nginx, options))
-}
-
-/// The process of the world's one nginx.
-pub(crate) fn pid(world: &World) -> Result<u32> {
-    let pid = fs::read_to_string(world.path("nginx-0/pid"))?;
-    Ok(pid.trim().parse()?)
-}
 
 fn curl(nginx: &Nginx, version: &str, file: &str) -> Command {
     let mut curl = Command::new("curl");

@@ -23,8 +23,8 @@ use url::Url;
 
 use crate::{
     contest::{Contest, Contestant},
-    https::noise,
     path::{Device, LossyPath},
+    served::noise,
 };
 
 const NEAR: &str = "10.214.0.1/24";

@@ -1,30 +1,24 @@
-//! [`Served`]: an image of one file that a real nginx serves over TLS.
+//! What a real nginx serves on loopback, over TLS: whatever lies in a world's site, or [`Served`], an image of one file.
 
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{Read, Write},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Result;
-use dhow_discovery::Buckets;
-use dhow_fetchers::{
-    DownloadOptions, FetchContext, HttpClient, Insecure, Layers, Mirrors, NoProgress, PullPolicy, Swarms, runtime,
-};
+use dhow_fetchers::{FetchContext, HttpClient, HttpOptions, SwarmOptions, Swarms, runtime};
 use dhow_image::{BuildOptions, Compression, ImageManifest, Name};
 use dhow_site::{Metainfo, TorrentOptions};
 use dhow_store::Store;
 use dhow_tests::{Nginx, World};
-use dhow_trust::{KeyOptions, Keyring, NoSecrets, SecretKey};
+use dhow_trust::{KeyOptions, Keyring, SecretKey};
 use tokio::runtime::Runtime;
 
-use crate::{
-    bittorrent::loopback,
-    https::{noise, pid, serve},
-    machine::warm,
-    packs::files,
-};
+use crate::{machine::warm, packs::files};
 
 /// So often a system's files have to be there for a gzip archive of a GiB.
 const COPIES: u8 = 8;
@@ -109,19 +103,7 @@ impl Served {
         let root = scratch.join("store");
         let context = FetchContext {
             swarms: Arc::new(Swarms::new(loopback(Vec::new()), None)),
-            client: self.client.clone(),
-            store: Arc::new(Store::open(&root)?),
-            keyring: self.keyring.clone(),
-            secrets: Arc::new(NoSecrets),
-            insecure: Insecure::default(),
-            pull: PullPolicy::New,
-            downloads: DownloadOptions::default(),
-            mirrors: Mirrors::default(),
-            cache: None,
-            buckets: Buckets::default(),
-            registry_logins: None,
-            layers: Layers::Squash,
-            progress: Arc::new(NoProgress),
+            ..FetchContext::new(self.client.clone(), Store::open(&root)?, self.keyring.clone())
         };
         self.runtime
             .block_on(dhow_fetchers::fetch(&reference.parse()?, &context))?;
@@ -149,5 +131,42 @@ impl Served {
             self.size / 1_000_000,
             self.stored / 1_000_000
         )
+    }
+}
+
+/// Makes a file that does not compress.
+pub(crate) fn noise(path: &Path, mebibytes: usize) -> Result<()> {
+    let mut random = fs::File::open("/dev/urandom")?.take((mebibytes as u64) << 20);
+    std::io::copy(&mut random, &mut fs::File::create(path)?)?;
+    Ok(())
+}
+
+/// Serves the world's `site` at this rate, and says where.
+pub(crate) fn serve(world: &mut World, rate: &str) -> Result<(Nginx, HttpOptions)> {
+    fs::create_dir_all(world.path("nginx-0"))?;
+    fs::write(world.path("nginx-0/extra.conf"), format!("limit_rate {rate};"))?;
+    let nginx = world.nginx("site");
+    let options = HttpOptions {
+        ca: vec![world.path("ca.pem")],
+        connect_to: vec![format!("example.com:443:127.0.0.1:{}", nginx.port()).parse()?],
+        ..HttpOptions::default()
+    };
+    Ok((nginx, options))
+}
+
+/// The process of the world's one nginx.
+pub(crate) fn pid(world: &World) -> Result<u32> {
+    let pid = fs::read_to_string(world.path("nginx-0/pid"))?;
+    Ok(pid.trim().parse()?)
+}
+
+/// A swarm of this machine alone.
+pub(crate) fn loopback(peers: Vec<std::net::SocketAddr>) -> SwarmOptions {
+    SwarmOptions {
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        local_discovery: false,
+        peers,
+        stall_patience: Duration::from_secs(20),
+        ..SwarmOptions::default()
     }
 }

@@ -7,20 +7,19 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use dhow_discovery::{Buckets, Discovery, Options, Request, discover, host_labels};
+use dhow_discovery::{Discovery, Options, Request, discover, host_labels};
 use dhow_fetchers::{
-    DownloadOptions, FetchContext, HttpClient, HttpOptions, Insecure, Layers, Mirrors, NoProgress, Origin, Pages,
-    PubkeySource, PullPolicy, Verified, fetch, fetch_pubkeys,
+    FetchContext, HttpClient, HttpOptions, Insecure, Origin, Pages, PubkeySource, PullPolicy, Verified, fetch,
+    fetch_pubkeys,
 };
 use dhow_image::{App, BuildOptions, Built, ImageId, ImageManifest, Labels, Limits, Name, OwnerMap, Reference, build};
 use dhow_mirror::{ServeConfig, Server, TlsIdentity, Transport};
 use dhow_site::{BaseUrl, OnConflict, Publication, Site};
 use dhow_store::{Standing, Store};
-use dhow_trust::{Certificate, KeyOptions, Keyring, NoSecrets, SecretKey, sign};
+use dhow_trust::{Certificate, KeyOptions, Keyring, SecretKey, sign};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use crate::{elf::copy_programs, told::Story};
@@ -141,22 +140,7 @@ async fn publish_and_fetch(
     let client = HttpClient::new(options)?;
     find(story, &client).await?;
     let keyring = trust(story, home, &client, key).await?;
-    let context = FetchContext {
-        swarms: Arc::default(),
-        client,
-        store: Arc::new(Store::open(&home.join("data"))?),
-        keyring,
-        secrets: Arc::new(NoSecrets),
-        insecure: Insecure::default(),
-        pull: PullPolicy::New,
-        downloads: DownloadOptions::default(),
-        mirrors: Mirrors::default(),
-        cache: None,
-        buckets: Buckets::default(),
-        registry_logins: None,
-        layers: Layers::Squash,
-        progress: Arc::new(NoProgress),
-    };
+    let context = FetchContext::new(client, Store::open(&home.join("data"))?, keyring);
     let id = fetch_image(story, &context).await?;
     ensure!(
         id == built.id,

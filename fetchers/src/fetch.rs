@@ -19,7 +19,7 @@ use std::{
 use dhow_discovery::{Buckets, Options, Request, Scheme, discover};
 use dhow_image::{ImageId, ImageIdPrefix, Labels, Name, Reference};
 use dhow_store::{Store, StoreError};
-use dhow_trust::{Keyring, Secrets, Signature};
+use dhow_trust::{Keyring, NoSecrets, Secrets, Signature};
 use reqwest::header::HeaderMap;
 use tokio::{
     io::AsyncReadExt,
@@ -46,7 +46,7 @@ use crate::{
     mirrors::Mirrors,
     origin::Origin,
     pages::Pages,
-    progress::{Note, Phase, Progress},
+    progress::{NoProgress, Note, Phase, Progress},
     provenance::Provenance,
     pull::{Held, PullPolicy, held},
     retry::RetryPolicy,
@@ -89,6 +89,29 @@ pub struct FetchContext {
     pub layers: Layers,
     /// Who is told how far it is.
     pub progress: Arc<dyn Progress>,
+}
+
+impl FetchContext {
+    /// A fetch that checks everything, asks for what is not in the store, opens nothing that is encrypted, keeps no page,
+    /// joins swarms by default and tells nobody.
+    pub fn new(client: HttpClient, store: Store, keyring: Keyring) -> Self {
+        Self {
+            client,
+            store: Arc::new(store),
+            keyring,
+            secrets: Arc::new(NoSecrets),
+            insecure: Insecure::default(),
+            pull: PullPolicy::New,
+            swarms: Arc::default(),
+            downloads: DownloadOptions::default(),
+            mirrors: Mirrors::default(),
+            cache: None,
+            buckets: Buckets::default(),
+            registry_logins: None,
+            layers: Layers::Squash,
+            progress: Arc::new(NoProgress),
+        }
+    }
 }
 
 /// An image that is in the store now.

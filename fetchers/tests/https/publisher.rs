@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use dhow_discovery::{Buckets, PageTags, host_labels};
-use dhow_fetchers::{FetchContext, Fetched, Insecure, Layers, Mirrors, Note, Phase, Progress, PullPolicy, fetch};
+use dhow_discovery::{PageTags, host_labels};
+use dhow_fetchers::{FetchContext, Fetched, Note, Phase, Progress, fetch};
 use dhow_image::{BuildOptions, Compression, ImageManifest, Labels, Name, build};
 use dhow_store::Store;
-use dhow_trust::{KeyOptions, Keyring, NoSecrets, SecretKey, sign};
+use dhow_trust::{KeyOptions, Keyring, SecretKey, sign};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -72,21 +72,11 @@ impl Publisher {
         let prefix = Name::new("example.com").unwrap();
         keyring.trust(Some(&prefix), &key.certificate()).unwrap();
         let seen = Arc::new(Seen::default());
+        let store = Store::open(&world.path("store")).unwrap();
         let context = FetchContext {
-            swarms: Arc::default(),
-            client: world.client(),
-            store: Arc::new(Store::open(&world.path("store")).unwrap()),
-            keyring,
-            secrets: Arc::new(NoSecrets),
-            insecure: Insecure::default(),
-            pull: PullPolicy::New,
             downloads: conformance::options(),
-            mirrors: Mirrors::default(),
-            cache: None,
-            buckets: Buckets::default(),
-            registry_logins: None,
-            layers: Layers::Squash,
             progress: seen.clone(),
+            ..FetchContext::new(world.client(), store, keyring)
         };
         let tags = PageTags {
             prefix,
